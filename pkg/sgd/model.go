@@ -1,0 +1,60 @@
+// Package sgd holds the learners: models that are trained one record at a time, their losses, optimisers, and
+// feature scaling, and the state that a checkpoint keeps.
+//
+// A [Model] has one writer and no lock: the goroutine that learns. Everybody else reads a [Predictor], an immutable
+// copy that [Model.Snapshot] made.
+//
+// The same records in the same order give the same bits on every machine: nothing that shapes a model uses math.Exp
+// or math.Log, which differ between CPUs, or a product that the compiler may fuse into a sum (float64(a*b) + c is
+// never fused, says the Go specification).
+package sgd
+
+// Rows is a run of examples in learning order, row-major.
+type Rows struct {
+	Width int       // features of each row
+	X     []float64 // Len() × Width, finite
+	Y     []float64 // Len() labels: 0 or 1
+}
+
+// Len returns the number of rows.
+func (r *Rows) Len() int { return len(r.Y) }
+
+// Row returns the features of row i.
+func (r *Rows) Row(i int) []float64 { return r.X[i*r.Width : (i+1)*r.Width : (i+1)*r.Width] }
+
+// Model is a learner with its whole state. Its methods are for one goroutine.
+type Model interface {
+	// Learn goes over rows in order. For each row it first stores what the model answers at prob[i*Outputs():], then
+	// takes one learning step. A step that would make the state non-finite changes nothing and is counted.
+	Learn(rows *Rows, prob []float64)
+	// Outputs returns how many numbers the model answers with for a row (binary: one, the probability of class 1).
+	Outputs() int
+	// Snapshot returns an immutable copy that predicts.
+	Snapshot() Predictor
+	// State returns a copy of everything that the next steps depend on, by name.
+	State() []Tensor
+	// Stats returns what the model can tell of itself.
+	Stats() Stats
+}
+
+// Predictor answers for rows without learning. It is immutable and safe for many goroutines.
+type Predictor interface {
+	// Predict stores the answer for the row x in dst, which has one place for each output.
+	Predict(dst, x []float64)
+}
+
+// Stats describes the state of a model.
+type Stats struct {
+	LearningRate float64 // of the next step; 0 where a model has none
+	WeightNorm   float64 // Euclidean norm of the weights, bias left out
+	UpdateNorm   float64 // Euclidean norm of the last step
+	NonFinite    uint64  // steps refused because the state would have become NaN or infinite
+}
+
+// Tensor is a named array of a model's state. Data is one of []float64, []float32, []int64, []uint64, or []uint8,
+// row-major, with as many values as the product of Shape.
+type Tensor struct {
+	Name  string
+	Shape []int
+	Data  any
+}
