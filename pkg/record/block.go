@@ -1,5 +1,7 @@
 package record
 
+import "time"
+
 // Block is a run of one partition's log, decoded: the rows, the records refused, and the batches passed. It stands
 // for all offsets in [Base, Next), those included that compaction, markers, and aborted transactions left empty.
 //
@@ -17,8 +19,8 @@ type Block struct {
 	Refused []Refusal // by offset
 	Batches []Batch   // every batch in the run, of any kind, by offset
 
-	Lost  int64 // records before Base that the log no longer had when they were asked for
-	Bytes int   // size of the run on the wire, uncompressed
+	Lost  int64 // offsets of the run that the log no longer had when they were asked for
+	Bytes int   // size of the records, uncompressed
 
 	// Ready receives one value when the block is decoded: blocks are handed on in log order while workers still
 	// fill them. A nil Ready means that the block is complete.
@@ -64,4 +66,12 @@ func (b *Block) Reset() {
 		X: b.X[:0], End: b.End[:0], Y: b.Y[:0], Time: b.Time[:0], Offset: b.Offset[:0],
 		Refused: b.Refused[:0], Batches: b.Batches[:0], Ready: b.Ready,
 	}
+}
+
+// End says which part of one partition's log is there to be read.
+type End struct {
+	First  int64     // where reading it began
+	Stable int64     // last stable offset: everything below it is decided and can be read
+	Log    int64     // high watermark: at least Stable, more where a transaction is open
+	Told   time.Time // when a broker said so; zero: none has yet
 }
