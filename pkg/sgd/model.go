@@ -33,6 +33,9 @@ type Model interface {
 	Snapshot() Predictor
 	// State returns a copy of everything that the next steps depend on, by name.
 	State() []Tensor
+	// Restore replaces the state by one that State returned for a model of the same kind, options, and width. The
+	// error names every tensor that does not fit; the model is of no use then.
+	Restore(state []Tensor) error
 	// Stats returns what the model can tell of itself.
 	Stats() Stats
 }
