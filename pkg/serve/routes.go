@@ -1,0 +1,141 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"html/template"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	maxStates    = 4 // states being made or sent at a time: each is a copy of a whole model
+	stateTimeout = 10 * time.Second
+)
+
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, handler := range map[string]http.HandlerFunc{
+		"/{$}":                     s.index,
+		"/healthz":                 s.healthz,
+		"/readyz":                  s.readyz,
+		"/metrics":                 s.cfg.Metrics.ServeHTTP,
+		"/version":                 s.version,
+		"/api/status":              s.status,
+		"/api/models/{name}/state": s.state,
+	} {
+		mux.HandleFunc(pattern, readOnly(handler))
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		writeError(w, http.StatusNotFound, "no such path; / lists what there is")
+	})
+	return mux
+}
+
+// readOnly refuses every method but GET and HEAD.
+func readOnly(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			writeError(w, http.StatusMethodNotAllowed, "only GET and HEAD are answered here")
+			return
+		}
+		next(w, r)
+	}
+}
+
+//go:embed index.html
+var indexText string
+
+var indexPage = template.Must(template.New("index").Parse(indexText))
+
+func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
+	var page bytes.Buffer
+	if err := indexPage.Execute(&page, s.cfg.Models.Names()); err != nil {
+		writeError(w, http.StatusInternalServerError, "write the page: "+err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write(page.Bytes()) // a client that went away needs no answer
+}
+
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
+	if err := s.cfg.Alive(); err != nil {
+		writeError(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write([]byte("ok\n")) // a client that went away needs no answer
+}
+
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	reasons := s.cfg.Unready()
+	code := http.StatusOK
+	if len(reasons) > 0 {
+		code = http.StatusServiceUnavailable
+	}
+	writeJSON(w, code, struct {
+		Ready   bool     `json:"ready"`
+		Reasons []string `json:"reasons"`
+	}{len(reasons) == 0, append([]string{}, reasons...)}) // an empty list, never null
+}
+
+func (s *Server) version(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, s.cfg.Version)
+}
+
+func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, s.cfg.Status())
+}
+
+// state sends a model's state as a safetensors file. The ETag is the file's SHA-256, so a client that has the newest
+// one is told so (If-None-Match), and a download that broke off can go on while the model stands still (Range).
+func (s *Server) state(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("name")
+	if names := s.cfg.Models.Names(); !slices.Contains(names, name) {
+		writeJSON(w, http.StatusNotFound, failure{Error: fmt.Sprintf("no model %q", name), Models: names})
+		return
+	}
+	select {
+	case s.states <- struct{}{}:
+		defer func() { <-s.states }()
+	default:
+		w.Header().Set("Retry-After", "1")
+		writeError(w, http.StatusServiceUnavailable, "too many states are being sent; try again")
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), stateTimeout)
+	defer cancel()
+	state, err := s.cfg.Models.State(ctx, name)
+	switch {
+	case errors.Is(err, ErrNoState), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		w.Header().Set("Retry-After", "1")
+		writeError(w, http.StatusServiceUnavailable, fmt.Sprintf("state of model %q: %v", name, err))
+		return
+	case err != nil:
+		s.cfg.Log.Error("state of a model", zap.String("model", name), zap.Error(err))
+		writeError(w, http.StatusInternalServerError, fmt.Sprintf("state of model %q: %v", name, err))
+		return
+	}
+	sum := sha256.Sum256(state.Data)
+	header := w.Header()
+	header.Set("Content-Type", "application/octet-stream")
+	header.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name + ".safetensors"}))
+	header.Set("ETag", `"`+hex.EncodeToString(sum[:])+`"`)
+	header.Set("Cache-Control", "no-cache")
+	header.Set("X-Learner-Records", strconv.FormatUint(state.Records, 10))
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(state.Data))
+}
