@@ -1,0 +1,178 @@
+// Package train is the way of a record from order to snapshot: it merges the partitions of a topic into one sequence,
+// lets every model predict, score, and learn each record of it, and publishes immutable snapshots.
+//
+//	goroutine            started and waited for by  ends when                          it alone touches
+//	order                Run                        its context or the source ends     lanes, range, the batch in hand
+//	learn, one a model   Run                        order has ended                    model, progressive scores
+package train
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"learner/pkg/record"
+	"learner/pkg/sgd"
+)
+
+// Observer is told what happens, batch by batch, never record by record but for refused ones.
+type Observer interface {
+	// Passed says that the first model has learned, and moved past, part of a partition.
+	Passed(partition int32, records, bytes int, next int64, recordTime time.Time)
+	// Refused says that a record was not learned.
+	Refused(partition int32, offset int64, bad *record.Bad)
+	// Lost says that the log no longer had records when they were asked for.
+	Lost(partition int32, records int64)
+	// Waiting says for how many partitions the merge waits.
+	Waiting(partitions int)
+	// DrawnBack says that the end of a range was drawn back.
+	DrawnBack(partition int32)
+	// Learned says what a model made of a batch: how many answers were correct before learning, the sum of their log
+	// losses in nats, and how long it took.
+	Learned(model string, records, correct int, loss float64, took time.Duration)
+	// Published says that a model has a new snapshot.
+	Published(*Snapshot)
+}
+
+// Config says what a [Trainer] trains.
+type Config struct {
+	Models []sgd.Spec // the first is the champion
+	Seed   uint64
+	// From is where to go on: its place, and the state of those models that it has, by name. Others begin there. Nil:
+	// fresh models, from where the source begins.
+	From     *Cut
+	Mode     Mode
+	Observer Observer
+	Logger   *zap.Logger
+}
+
+// Trainer trains models on one read of a topic. It is used for one Run.
+type Trainer struct {
+	cfg      Config
+	learners []*learner
+	progress atomic.Pointer[Progress]
+	cuts     chan *Cut
+	ended    chan struct{} // closed when Run has ended
+	last     *Cut          // where it ended
+}
+
+// Progress says where the merge stands.
+type Progress struct {
+	CaughtUp   bool                `json:"caught_up"` // the log as it was at the start is learned
+	Gap        bool                `json:"gap"`       // the log had lost records that should have been learned
+	Features   int                 `json:"features"`
+	Partitions []PartitionProgress `json:"partitions"`
+}
+
+// PartitionProgress is the merge's place in one partition: offsets from Start to End are the range in hand, Settled is
+// its end before any drawing back, and everything below Next is merged.
+type PartitionProgress struct {
+	Partition int32 `json:"partition"`
+	Next      int64 `json:"next_offset"`
+	Start     int64 `json:"range_start"`
+	Settled   int64 `json:"range_settled_end"`
+	End       int64 `json:"range_end"`
+	Waiting   bool  `json:"waiting"`
+}
+
+// New returns a trainer, with snapshots of what it restored. The error says which model's state does not fit.
+func New(cfg Config) (*Trainer, error) {
+	t := &Trainer{cfg: cfg, cuts: make(chan *Cut), ended: make(chan struct{})}
+	t.progress.Store(&Progress{})
+	for i, spec := range cfg.Models {
+		l := &learner{
+			spec: spec, seed: cfg.Seed, see: cfg.Observer, index: i,
+			in: make(chan *Batch, batchesEach), ask: make(chan chan<- State), done: make(chan struct{}),
+			next: make(map[int32]int64), since: make(map[int32]int64),
+		}
+		t.learners = append(t.learners, l)
+		if cfg.From == nil {
+			continue
+		}
+		for _, p := range cfg.From.Partitions {
+			l.next[p.Partition] = p.Next
+		}
+		stored := slices.IndexFunc(cfg.From.Models, func(s State) bool { return s.Name == spec.Name })
+		if stored < 0 {
+			maps.Copy(l.since, l.next)
+		} else if err := l.restore(&cfg.From.Models[stored], cfg.From.Features); err != nil {
+			return nil, err
+		}
+		l.publish()
+	}
+	return t, nil
+}
+
+// Run learns from source until ctx or the source ends. The batch in hand is learned by all models before it returns.
+func (t *Trainer) Run(ctx context.Context, source Source) {
+	t.run(ctx, source, func(p Progress) { t.progress.Store(&p) })
+}
+
+// run is Run with its progress told to whoever wants it.
+func (t *Trainer) run(ctx context.Context, source Source, progress func(Progress)) {
+	var learners sync.WaitGroup
+	free := make(chan *Batch, batchesEach+2)
+	for range cap(free) {
+		free <- &Batch{free: free}
+	}
+	for _, l := range t.learners {
+		learners.Go(l.run)
+	}
+	o := &order{
+		source: source, mode: t.cfg.Mode, learners: t.learners, see: t.cfg.Observer, log: t.cfg.Logger,
+		progress: progress,
+		turn:     -1, batch: <-free, free: free, cuts: t.cuts,
+	}
+	var from *Place
+	if t.cfg.From != nil {
+		from = &t.cfg.From.Place
+	}
+	o.run(ctx, from)
+	for _, l := range t.learners {
+		close(l.in)
+	}
+	learners.Wait()
+	t.last = newCut(len(t.learners))
+	t.last.Place = o.place()
+	for i, l := range t.learners {
+		t.last.answer(i, l.state())
+	}
+	close(t.ended)
+}
+
+// Progress says where the merge stands. CaughtUp is about merging; see Snapshot for what is learned.
+func (t *Trainer) Progress() Progress { return *t.progress.Load() }
+
+// Snapshots returns the newest snapshot of each model, in order of configuration; nil where there is none yet.
+func (t *Trainer) Snapshots() []*Snapshot {
+	all := make([]*Snapshot, len(t.learners))
+	for i, l := range t.learners {
+		all[i] = l.snapshot.Load()
+	}
+	return all
+}
+
+// State returns the state of a model.
+func (t *Trainer) State(ctx context.Context, model string) (State, error) {
+	for _, l := range t.learners {
+		if l.spec.Name != model {
+			continue
+		}
+		answer := make(chan State, 1)
+		select {
+		case l.ask <- answer:
+			return <-answer, nil
+		case <-l.done:
+			return l.state(), nil
+		case <-ctx.Done():
+			return State{}, fmt.Errorf("state of model %s: %w", model, ctx.Err())
+		}
+	}
+	return State{}, fmt.Errorf("no model %q", model)
+}
