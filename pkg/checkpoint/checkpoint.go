@@ -1,0 +1,263 @@
+package checkpoint
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"learner/pkg/sgd"
+)
+
+// Errors that callers act on.
+var (
+	// ErrNotFound: the store has no such checkpoint.
+	ErrNotFound = errors.New("no such checkpoint")
+	// ErrUnfinished: parts are there, and what makes it whole is not. Its writer died, or is still at it.
+	ErrUnfinished = errors.New("unfinished checkpoint")
+	// ErrCorrupt: it is not what was written. An older checkpoint may do.
+	ErrCorrupt = errors.New("corrupt checkpoint")
+	// ErrVersion: it is undamaged and of a version that this build does not read.
+	ErrVersion = errors.New("checkpoint of an unknown version")
+)
+
+// Checkpoint is one cut: the state of all models and the place in the topic that it belongs to.
+type Checkpoint struct {
+	ID         ID
+	Generation int32 // of the group when it was written
+	Source
+	Previous   []ID     // committed before it, oldest first: as many as are kept besides the newest
+	Resets     []string // every LEARNER_RESET_ID used so far
+	Partitions []Partition
+	Turn       int32  // the merge's own state: the partition that was taken last; -1: none yet
+	Features   int    // of a row; 0: not settled yet
+	Gap        bool   // the log had lost records that the lineage should have learned
+	Lost       int64  // how many offsets
+	ConfigRows string // hash of all that decides what a row is and which comes next: format, label, features, order
+	Models     []Model
+	Champion   string
+	Build      string    // for people
+	Created    time.Time // for people
+}
+
+// Source is what a checkpoint belongs to. It counts only for its own cluster, topic, and group.
+type Source struct {
+	ClusterID string
+	Topic     string
+	TopicID   string // empty where the broker does not tell it
+	Group     string
+}
+
+// counts reports whether a checkpoint of source c counts for s. Whether the topic is still the same one is decided
+// later, because a new topic of the old name must stop the start.
+func (s *Source) counts(c *Source) bool {
+	return s.ClusterID == c.ClusterID && s.Topic == c.Topic && s.Group == c.Group
+}
+
+// Partition is the merge's place in one partition: offsets from Start to End are the range in hand, Settled is its end
+// before any drawing back, and everything below Next is learned.
+type Partition struct {
+	Partition int32 `json:"partition"`
+	Next      int64 `json:"next_offset"`
+	Start     int64 `json:"range_start"`
+	Settled   int64 `json:"range_settled_end"`
+	End       int64 `json:"range_end"`
+	Last      Batch `json:"last_batch"` // passed, of any kind
+}
+
+// Batch is a record.Batch. Its Last is -1 where none is known.
+type Batch struct {
+	Base        int64 `json:"base_offset"`
+	Last        int64 `json:"last_offset"`
+	Time        int64 `json:"time_us"` // microseconds since 1970
+	LeaderEpoch int32 `json:"leader_epoch"`
+}
+
+// Model is the whole state of one model, progressive scores included.
+type Model struct {
+	Name       string          `json:"name"` // without a slash
+	Kind       string          `json:"kind"`
+	ConfigHash string          `json:"config_hash"` // of kind, options, seed
+	Since      map[int32]int64 `json:"since"`       // per partition: the offset from which on it has learned
+	Records    uint64          `json:"records"`     // learned
+	Tensors    []sgd.Tensor    `json:"-"`           // none: a fresh model
+}
+
+// Next returns the next offset of a partition, and whether the checkpoint knows the partition.
+func (c *Checkpoint) Next(partition int32) (int64, bool) {
+	for i := range c.Partitions {
+		if c.Partitions[i].Partition == partition {
+			return c.Partitions[i].Next, true
+		}
+	}
+	return 0, false
+}
+
+// A checkpoint is a safetensors file. Its tensors are named model/tensor; everything else is in the metadata, text as it
+// is and what has structure as JSON.
+const (
+	format  = "learner-checkpoint"
+	version = "1"
+
+	sumField = `"sha256":"` // in the header; JSON cannot hold these bytes anywhere else than at this key
+	sumSize  = 2 * sha256.Size
+)
+
+// fields returns a pointer to everything that is kept in the metadata, by key.
+func (c *Checkpoint) fields() map[string]any {
+	return map[string]any{
+		"id":          &c.ID,
+		"generation":  &c.Generation,
+		"cluster_id":  &c.ClusterID,
+		"topic":       &c.Topic,
+		"topic_id":    &c.TopicID,
+		"group":       &c.Group,
+		"previous":    &c.Previous,
+		"resets":      &c.Resets,
+		"partitions":  &c.Partitions,
+		"turn":        &c.Turn,
+		"features":    &c.Features,
+		"gap":         &c.Gap,
+		"lost":        &c.Lost,
+		"config_rows": &c.ConfigRows,
+		"models":      &c.Models,
+		"champion":    &c.Champion,
+		"build":       &c.Build,
+		"created":     &c.Created,
+	}
+}
+
+// Encode returns the checkpoint as a safetensors file.
+//
+// The sha256 in its metadata is that of the file as it is with 64 digits 0 in the place of the sum: it covers the
+// tensors, the metadata, and all between.
+func (c *Checkpoint) Encode() ([]byte, error) {
+	metadata := map[string]string{"format": format, "version": version, "sha256": strings.Repeat("0", sumSize)}
+	for key, field := range c.fields() {
+		var text []byte
+		var err error
+		switch field := field.(type) {
+		case *string:
+			text = []byte(*field)
+		case encoding.TextMarshaler:
+			text, err = field.MarshalText()
+		default:
+			text, err = json.Marshal(field)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("encode checkpoint %s: %s: %w", c.ID, key, err)
+		}
+		metadata[key] = string(text)
+	}
+	var tensors []sgd.Tensor
+	for i := range c.Models {
+		m := &c.Models[i]
+		if strings.Contains(m.Name, "/") {
+			return nil, fmt.Errorf("encode checkpoint %s: model name %q has a slash", c.ID, m.Name)
+		}
+		for _, t := range m.Tensors {
+			t.Name = m.Name + "/" + t.Name
+			tensors = append(tensors, t)
+		}
+	}
+	var file bytes.Buffer
+	if err := WriteSafetensors(&file, tensors, metadata); err != nil {
+		return nil, fmt.Errorf("encode checkpoint %s: %w", c.ID, err)
+	}
+	at, _ := sumPlace(file.Bytes())
+	copy(file.Bytes()[at:], sum(file.Bytes(), at))
+	return file.Bytes(), nil
+}
+
+// sumPlace returns where in the file the sum is, and whether there is room for one.
+func sumPlace(file []byte) (int, bool) {
+	if len(file) < 8 {
+		return 0, false
+	}
+	header := file[8:]
+	if n := binary.LittleEndian.Uint64(file); n < uint64(len(header)) {
+		header = header[:n]
+	}
+	at := bytes.Index(header, []byte(sumField))
+	if at < 0 || len(header)-at-len(sumField) < sumSize {
+		return 0, false
+	}
+	return 8 + at + len(sumField), true
+}
+
+// sum returns the SHA-256 of the file with 64 digits 0 at the given place, in hexadecimal.
+func sum(file []byte, at int) string {
+	h := sha256.New()
+	h.Write(file[:at])
+	h.Write(bytes.Repeat([]byte{'0'}, sumSize))
+	h.Write(file[at+sumSize:])
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Decode reads what Encode returns. The error wraps ErrCorrupt where the file is not what was written, and ErrVersion
+// where it is and this build does not know its version. A model's tensors come in the order of the file. It takes
+// memory in proportion to the length of file, whatever is in it, and shares none with it.
+func Decode(file []byte) (*Checkpoint, error) {
+	at, ok := sumPlace(file)
+	if !ok {
+		return nil, fmt.Errorf("decode checkpoint: %w: %d bytes without a SHA-256", ErrCorrupt, len(file))
+	}
+	if sum(file, at) != string(file[at:at+sumSize]) {
+		return nil, fmt.Errorf("decode checkpoint: %w: the SHA-256 does not fit its %d bytes", ErrCorrupt, len(file))
+	}
+	tensors, metadata, err := ReadSafetensors(file)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("decode checkpoint: %w: %w", ErrCorrupt, err)
+	case metadata["format"] != format:
+		return nil, fmt.Errorf("decode checkpoint: %w: format %q, want %q", ErrCorrupt, metadata["format"], format)
+	case metadata["version"] != version:
+		return nil, fmt.Errorf("decode checkpoint: %w: version %q, this build reads %s", ErrVersion, metadata["version"], version)
+	}
+	c := &Checkpoint{}
+	if err := c.decode(metadata, tensors); err != nil {
+		return nil, fmt.Errorf("decode checkpoint: %w: %w", ErrCorrupt, err)
+	}
+	return c, nil
+}
+
+func (c *Checkpoint) decode(metadata map[string]string, tensors []sgd.Tensor) error {
+	for key, field := range c.fields() {
+		text, ok := metadata[key]
+		if !ok {
+			return fmt.Errorf("metadata %q is missing", key)
+		}
+		var err error
+		switch field := field.(type) {
+		case *string:
+			*field = text
+		case encoding.TextUnmarshaler:
+			err = field.UnmarshalText([]byte(text))
+		default:
+			err = json.Unmarshal([]byte(text), field)
+		}
+		if err != nil {
+			return fmt.Errorf("metadata %q: %w", key, err)
+		}
+	}
+	models := make(map[string]*Model, len(c.Models))
+	for i := range c.Models {
+		models[c.Models[i].Name] = &c.Models[i]
+	}
+	for _, t := range tensors {
+		name, rest, _ := strings.Cut(t.Name, "/")
+		m := models[name]
+		if m == nil {
+			return fmt.Errorf("tensor %q belongs to no model", t.Name)
+		}
+		t.Name = rest
+		m.Tensors = append(m.Tensors, t)
+	}
+	return nil
+}
