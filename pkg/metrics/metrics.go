@@ -42,6 +42,7 @@ type Metrics struct {
 	commits         prometheus.Counter
 	throttled       prometheus.Counter
 	restarts        *prometheus.CounterVec
+	checkpoints     checkpointSeries
 
 	// Models and their scores.
 	info      *prometheus.GaugeVec
@@ -67,6 +68,7 @@ func New(reg prometheus.Registerer, cfg Config) *Metrics {
 	topics := newTopicFamilies(c)
 	m.Topic, m.Test = topics.topic(cfg.TrainTopic), topics.topic(cfg.TestTopic)
 	m.newConsuming(c, cfg)
+	m.newCheckpoints(c, cfg)
 	m.newLearning(c)
 	m.newScoring(c)
 	m.newHTTP(c)

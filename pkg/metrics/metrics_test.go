@@ -406,6 +406,7 @@ func TestRequested(t *testing.T) {
 func TestNamesAndHelp(t *testing.T) {
 	m, reg := newMetrics(t)
 	callAll(m)
+	m.Lineage("0123abcd", 7)
 	problems, err := testutil.GatherAndLint(reg)
 	if err != nil {
 		t.Fatal(err)
@@ -472,6 +473,7 @@ func callOften(m *Metrics) {
 	m.Passed(300, 1000, 100000, 5, time.Unix(5, 0))
 	m.Refused(300, 5, bad)
 	m.Lag(300, 1, 1, 2)
+	m.RangeEnd(300, 12)
 	m.Waiting(1)
 	m.Learned("logistic", 1000, 700, 500, time.Millisecond)
 	m.Model("logistic", sgd.Stats{LearningRate: 1}, 1000, 0.7, 0.5)
