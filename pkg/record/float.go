@@ -18,6 +18,9 @@ const maxDigits = 19
 func parseFloat(b []byte, i int) (v float64, next int, ok bool) {
 	start := i
 	sign, i := parseSign(b, i)
+	if v, ok := parseScientific(b, i); ok {
+		return math.Float64frombits(math.Float64bits(v) | sign<<63), i + scientificSize, true
+	}
 
 	// The digits as a whole number, wrapped around where there are more than maxDigits, and a power of ten.
 	var mantissa uint64
@@ -64,6 +67,30 @@ func parseFloat(b []byte, i int) (v float64, next int, ok bool) {
 	return math.Float64frombits(math.Float64bits(v) | sign<<63), i, true
 }
 
+// scientificSize is the length of a number without sign as %.18e writes it, such as 9.728614687919616699e-01.
+const scientificSize = 24
+
+// parseScientific reads a number without sign in exactly that layout, in which SUSY and other UCI files come: where every
+// digit stands is known, so nothing has to be looked for. ok is false for any other layout.
+func parseScientific(b []byte, i int) (v float64, ok bool) {
+	if len(b)-i < scientificSize {
+		return 0, false
+	}
+	n := (*[scientificSize]byte)(b[i:])
+	high, low := binary.LittleEndian.Uint64(n[2:]), binary.LittleEndian.Uint64(n[10:])
+	// The eight bytes behind: two digits, e, the exponent's sign and two digits.
+	one, d18, d19, e1, e2 := n[0]-'0', n[18]-'0', n[19]-'0', n[22]-'0', n[23]-'0'
+	if n[1] != '.' || n[20] != 'e' || !allDigits(high) || !allDigits(low) || max(one, d18, d19, e1, e2) > 9 ||
+		(n[21]-'+')&^2 != 0 || len(b)-i > scientificSize && isDigit(b[i+scientificSize]) {
+		return 0, false
+	}
+	const zeros = 0x3030303030303030
+	mantissa := uint64(one)*1e18 + eightDigits(high-zeros)*1e10 + eightDigits(low-zeros)*100 + uint64(d18)*10 + uint64(d19)
+	minus := -int(n[21]-'+') >> 1
+	exp := (int(e1)*10 + int(e2)) ^ minus
+	return scale(mantissa, exp-minus-18), true
+}
+
 // parseSign returns 1 for a minus sign at b[i], else 0, and the index behind the sign. Minus takes no branch: signs of
 // features are a coin toss, which a processor guesses wrong half the time.
 func parseSign(b []byte, i int) (sign uint64, next int) {
@@ -86,9 +113,8 @@ func isDigit(c byte) bool { return c-'0' <= 9 }
 func appendDigits(mantissa uint64, b []byte, i int) (uint64, int) {
 	for i+8 <= len(b) {
 		w := binary.LittleEndian.Uint64(b[i:])
-		const tops = 0xF0F0F0F0F0F0F0F0
-		if (w&tops)|((w+0x0606060606060606)&tops)>>4 != 0x3333333333333333 {
-			break // a byte is not within 0x30 to 0x39
+		if !allDigits(w) {
+			break
 		}
 		mantissa = mantissa*100_000_000 + eightDigits(w-0x3030303030303030)
 		i += 8
@@ -98,6 +124,12 @@ func appendDigits(mantissa uint64, b []byte, i int) (uint64, int) {
 		i++
 	}
 	return mantissa, i
+}
+
+// allDigits reports whether each byte of w is within 0x30 to 0x39.
+func allDigits(w uint64) bool {
+	const tops = 0xF0F0F0F0F0F0F0F0
+	return (w&tops)|((w+0x0606060606060606)&tops)>>4 == 0x3333333333333333
 }
 
 // eightDigits returns the number whose digits are the bytes of w, each 0 to 9, the lowest byte being the first digit:
