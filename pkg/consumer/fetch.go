@@ -1,0 +1,201 @@
+package consumer
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/fetch"
+)
+
+const (
+	// fetchVersion is the newest that kafka-go knows; Kafka 2.3 and later speak it.
+	fetchVersion = 11
+	// maxFrame bounds an answer. A broker returns at least one whole batch whatever the limits asked for.
+	maxFrame = 128 << 20
+)
+
+// rawFetch is a fetch request that hands over the answer as it came. kafka-go's own decodes records with an allocation
+// each and drops what gaps and aborted transactions need; this one borrows the broker connection for one exchange. It
+// is used once: an exchange that was given up may go on until its deadline.
+type rawFetch struct {
+	request  fetch.Request
+	broker   int32
+	clientID string
+	frame    []byte // scratch before, the answer's body after
+
+	version int16
+	done    chan struct{} // closed when the exchange no longer touches frame
+}
+
+func newRawFetch(broker int32, clientID, topic string) *rawFetch {
+	return &rawFetch{
+		broker:   broker,
+		clientID: clientID,
+		request: fetch.Request{
+			ReplicaID: -1, MinBytes: 1, IsolationLevel: readCommitted, SessionEpoch: -1,
+			Topics: []fetch.RequestTopic{{Topic: topic}},
+		},
+		done: make(chan struct{}),
+	}
+}
+
+var correlation atomic.Int32
+
+// ApiKey implements protocol.Message.
+func (r *rawFetch) ApiKey() protocol.ApiKey { return protocol.Fetch } //nolint:revive // the interface spells it so
+
+// Broker implements protocol.BrokerMessage.
+func (r *rawFetch) Broker(cluster protocol.Cluster) (protocol.Broker, error) {
+	if b, ok := cluster.Brokers[r.broker]; ok {
+		return b, nil
+	}
+	return protocol.Broker{ID: -1}, kafka.BrokerNotAvailable
+}
+
+// Required implements protocol.RawExchanger.
+func (r *rawFetch) Required(versions map[protocol.ApiKey]int16) bool {
+	r.version = versions[protocol.Fetch]
+	return true
+}
+
+// RawExchange implements protocol.RawExchanger. Whatever error it returns makes the transport drop the connection.
+func (r *rawFetch) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
+	defer close(r.done)
+	if r.version != fetchVersion {
+		return nil, fmt.Errorf("broker speaks fetch version %d, %d is needed (Kafka 2.3 or later)", r.version, fetchVersion)
+	}
+	id := correlation.Add(1)
+	if err := protocol.WriteRequest(rw, fetchVersion, id, r.clientID, &r.request); err != nil {
+		return nil, err
+	}
+	var head [8]byte
+	if _, err := io.ReadFull(rw, head[:]); err != nil {
+		return nil, err
+	}
+	size := int64(binary.BigEndian.Uint32(head[:])) - 4
+	if got := int32(binary.BigEndian.Uint32(head[4:])); got != id {
+		return nil, fmt.Errorf("answer to request %d where %d was sent", got, id)
+	}
+	if size < 0 || size > maxFrame {
+		return nil, fmt.Errorf("answer of %d bytes: at most %d are read", size, maxFrame)
+	}
+	if int64(cap(r.frame)) < size {
+		r.frame = make([]byte, size)
+	}
+	r.frame = r.frame[:size]
+	_, err := io.ReadFull(rw, r.frame)
+	return r, err
+}
+
+// do sends the request and waits for the answer until grace after the time that the broker was asked to wait. It
+// returns the answer's body. After an error it returns scratch for the next request, or nil where the exchange may
+// still write to the frame.
+func (r *rawFetch) do(ctx context.Context, t *kafka.Transport, addr net.Addr, grace time.Duration) (frame []byte, err error) {
+	wait := time.Duration(r.request.MaxWaitTime) * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, wait+grace)
+	defer cancel()
+	if _, err := t.RoundTrip(ctx, addr, r); err != nil {
+		select {
+		case <-r.done:
+			return r.frame, err
+		default:
+			return nil, err
+		}
+	}
+	return r.frame, nil
+}
+
+// section is one partition's part of a fetch answer.
+type section struct {
+	partition       int32
+	err             error
+	logStart        int64
+	lastStable, end int64
+	aborted         []abortedTxn
+	records         []byte
+}
+
+var errTruncated = errors.New("fetch answer ends too early")
+
+// parseAnswer goes over the body of a fetch answer, version 11, and calls each for every partition's section:
+//
+//	throttle i32 (ms), error i16, session i32, topics [name string16, partitions [id i32, error i16, high watermark i64,
+//	last stable offset i64, log start i64, aborted [producer i64, first offset i64], preferred replica i32,
+//	records bytes32]]
+func parseAnswer(frame []byte, each func(*section)) (throttle time.Duration, err error) {
+	c := cursor{data: frame}
+	throttle = time.Duration(max(c.int32(), 0)) * time.Millisecond
+	if code := c.int16(); code != 0 {
+		return throttle, kafka.Error(code)
+	}
+	c.int32()
+	for topics := c.int32(); topics > 0 && !c.failed; topics-- {
+		c.bytes(int(c.int16()))
+		for partitions := c.int32(); partitions > 0 && !c.failed; partitions-- {
+			s := section{partition: c.int32()}
+			if code := c.int16(); code != 0 {
+				s.err = kafka.Error(code)
+			}
+			s.end, s.lastStable, s.logStart = c.int64(), c.int64(), c.int64()
+			for n := c.int32(); n > 0 && !c.failed; n-- {
+				s.aborted = append(s.aborted, abortedTxn{producer: c.int64(), first: c.int64()})
+			}
+			c.int32()
+			if n := c.int32(); n > 0 {
+				s.records = c.bytes(int(n))
+			}
+			if !c.failed {
+				each(&s)
+			}
+		}
+	}
+	if c.failed {
+		return throttle, errTruncated
+	}
+	return throttle, nil
+}
+
+// cursor reads big endian numbers and remembers when data ran out.
+type cursor struct {
+	data   []byte
+	failed bool
+}
+
+func (c *cursor) bytes(n int) []byte {
+	if n < 0 || n > len(c.data) {
+		c.data, c.failed = nil, true
+		return nil
+	}
+	b := c.data[:n:n]
+	c.data = c.data[n:]
+	return b
+}
+
+func (c *cursor) int16() int16 {
+	if b := c.bytes(2); b != nil {
+		return int16(binary.BigEndian.Uint16(b))
+	}
+	return 0
+}
+
+func (c *cursor) int32() int32 {
+	if b := c.bytes(4); b != nil {
+		return int32(binary.BigEndian.Uint32(b))
+	}
+	return 0
+}
+
+func (c *cursor) int64() int64 {
+	if b := c.bytes(8); b != nil {
+		return int64(binary.BigEndian.Uint64(b))
+	}
+	return 0
+}
