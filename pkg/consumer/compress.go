@@ -10,7 +10,6 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
-	"github.com/pierrec/lz4/v4"
 )
 
 // maxBatchBytes bounds a batch after decompression, so that a few hostile bytes cannot ask for all memory.
@@ -22,7 +21,6 @@ type decompressor struct {
 	buf   []byte
 	src   bytes.Reader
 	gzip  *gzip.Reader
-	lz4   *lz4.Reader
 	zstd  *zstd.Decoder
 }
 
@@ -57,12 +55,7 @@ func (d *decompressor) decompress(codec int, src []byte) (out []byte, err error)
 	case codecSnappy:
 		err = d.snappy(src)
 	case codecLZ4:
-		d.src.Reset(src)
-		if d.lz4 == nil {
-			d.lz4 = lz4.NewReader(nil)
-		}
-		d.lz4.Reset(&d.src)
-		err = d.readAll(d.lz4)
+		err = d.lz4Frame(src)
 	case codecZstd:
 		if d.zstd == nil {
 			d.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(uint64(d.limit)))
