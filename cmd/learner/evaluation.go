@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"learner/pkg/consumer"
+	"learner/pkg/evaluate"
+	"learner/pkg/record"
+	"learner/pkg/serve"
+	"learner/pkg/train"
+)
+
+// testRun is one measurement of all models on the same window of the test topic.
+type testRun struct {
+	Time      time.Time         `json:"time"` // of the newest run that succeeded
+	Records   int               `json:"window_records"`
+	Baselines map[string]scores `json:"baselines"`
+	Error     string            `json:"error,omitempty"` // of the newest run, if it failed
+
+	models map[string]*scores
+}
+
+// The baselines' names.
+const (
+	baselineMajority  = "majority"
+	baselineLastLabel = "last_label"
+)
+
+// scores are evaluate.Scores as /api/status shows them.
+type scores struct {
+	Accuracy    serve.Float `json:"accuracy"`
+	Loss        serve.Float `json:"log_loss"`
+	AUC         serve.Float `json:"auc"`
+	Brier       serve.Float `json:"brier"`
+	Calibration serve.Float `json:"calibration_error"`
+	Confusion   [2][2]int   `json:"confusion"` // [actual][predicted]
+}
+
+func shown(s evaluate.Scores) scores {
+	return scores{
+		Accuracy: serve.Float(s.Accuracy), Loss: serve.Float(s.LogLoss), AUC: serve.Float(s.AUC),
+		Brier: serve.Float(s.Brier), Calibration: serve.Float(s.CalibrationError), Confusion: s.Confusion,
+	}
+}
+
+// evaluate keeps measuring the newest snapshots on the newest test records until ctx ends.
+func (s *service) evaluate(ctx context.Context) {
+	refused := refusals{log: s.log, topic: s.cfg.TestTopic}
+	e := &evaluation{service: s, refuse: func(partition int32, offset int64, bad *record.Bad) {
+		s.metrics.Test.Refused(partition, offset, bad)
+		refused.log1(partition, offset, bad)
+	}}
+	e.empty(0)
+	for ctx.Err() == nil {
+		pause := s.cfg.EvalInterval
+		if !e.measure(ctx) {
+			pause = min(pause, firstTestRetry)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+}
+
+// firstTestRetry is how soon after the start it is looked again whether there is a model to be measured.
+const firstTestRetry = 200 * time.Millisecond
+
+// evaluation is the state of the goroutine that measures.
+type evaluation struct {
+	service *service
+	tail    *consumer.Tail
+	refuse  func(partition int32, offset int64, bad *record.Bad)
+	window  *evaluate.Window
+	width   int // of the window's rows
+	failed  string
+}
+
+// measure does one run, and reports false where there is no model yet.
+func (e *evaluation) measure(ctx context.Context) bool {
+	s := e.service
+	snapshots := s.snapshots()
+	if len(snapshots) == 0 || snapshots[0] == nil || snapshots[0].Features == 0 && !snapshots[0].CaughtUp {
+		return false
+	}
+	start := time.Now()
+	run := &testRun{Time: start, Baselines: map[string]scores{}, models: map[string]*scores{}}
+	err := e.refill(ctx, snapshots[0].Features)
+	if err != nil {
+		if ctx.Err() != nil {
+			return true
+		}
+		if err.Error() != e.failed {
+			s.log.Warn("measure on the test topic", zap.Error(err))
+		}
+		e.failed = err.Error()
+		s.metrics.TestRun(false, time.Since(start), e.window.Len())
+		if last := s.tests.Load(); last != nil {
+			*run = *last
+		} else {
+			run.Time = time.Time{}
+		}
+		run.Error = err.Error()
+		s.tests.Store(run)
+		return true
+	}
+	e.failed = ""
+	run.Records = e.window.Len()
+	for _, snapshot := range snapshots {
+		if snapshot == nil || snapshot.Predictor == nil {
+			continue
+		}
+		result := e.window.Score(snapshot)
+		s.metrics.Tested(snapshot.Model, result)
+		show := shown(result)
+		run.models[snapshot.Model] = &show
+	}
+	for name, result := range map[string]evaluate.Scores{
+		baselineMajority: e.window.Majority(), baselineLastLabel: e.window.LastLabel(),
+	} {
+		s.metrics.Baseline(name, result)
+		run.Baselines[name] = shown(result)
+	}
+	s.metrics.TestRun(true, time.Since(start), run.Records)
+	s.tests.Store(run)
+	return true
+}
+
+// refill takes the newest test records into the window. Until a model has learned a record the width of rows is not
+// known, and the window stays empty.
+func (e *evaluation) refill(ctx context.Context, width int) error {
+	if e.width != width {
+		e.empty(width)
+	}
+	if width == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, testReadTimeout)
+	defer cancel()
+	passed := map[int32]train.Passed{}
+	err := e.tail.Read(ctx, func(r consumer.Row) {
+		if len(r.X) != width {
+			e.refuse(r.Partition, r.Offset, &record.Bad{
+				Reason: record.Arity, Detail: fmt.Sprintf("%d features where the models have %d", len(r.X), width),
+			})
+			return
+		}
+		e.window.Add(r.X, r.Y)
+		passed[r.Partition] = train.Passed{Records: passed[r.Partition].Records + 1, Next: r.Offset + 1, Time: r.Time}
+	})
+	for partition, p := range passed {
+		e.service.metrics.Test.Passed(partition, p.Records, 0, p.Next, time.UnixMicro(p.Time))
+	}
+	return err
+}
+
+// empty begins a window for rows of width features, to be filled from the newest records.
+func (e *evaluation) empty(width int) {
+	s := e.service
+	e.window, e.width = evaluate.NewWindow(s.cfg.EvalRecords), width
+	e.tail = s.client.NewTail(consumer.TailConfig{
+		Topic: s.cfg.TestTopic, Records: s.cfg.EvalRecords, Decoder: s.decoder, Logger: s.log,
+		Refused: e.refuse, Failed: s.fetchFailed,
+	})
+}
+
+// testReadTimeout bounds one reading of new test records.
+const testReadTimeout = time.Minute
+
+// untested says why the newest measurement does not count for readiness; empty: it does.
+func (s *service) untested() []string {
+	run := s.tests.Load()
+	stale := max(5*s.cfg.EvalInterval, 30*time.Second)
+	switch {
+	case run == nil:
+		return []string{"not measured on the test topic yet"}
+	case run.Error != "" && time.Since(run.Time) > stale:
+		return []string{"measure on the test topic: " + run.Error}
+	}
+	return nil
+}

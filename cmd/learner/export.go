@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"learner/pkg/checkpoint"
+	"learner/pkg/consumer"
+)
+
+// export writes the newest committed checkpoint of the group to a file. It changes nothing in the cluster.
+func export(ctx context.Context, p *process) error {
+	var output string
+	flags := p.newFlags()
+	flags.StringVar(&output, "output", "", "`file` to write, - for standard output (default GROUP-SEQUENCE.safetensors)")
+	rest, err := p.parse(flags)
+	switch {
+	case err != nil:
+		return err
+	case len(rest) > 0:
+		return usagef("export takes no arguments, found %q; -output names the file", rest[0])
+	}
+	cfg, _, err := loadConfig(p.environ, p.dir, cluster)
+	if err != nil {
+		return err
+	}
+	if cfg.Checkpoint == "none" {
+		return usagef("export: %w", errNoStore)
+	}
+	client, err := kafkaClient(cfg, nil)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := client.Check(ctx, []string{cfg.TrainTopic}, cfg.Group); err != nil {
+		return err
+	}
+	e := &exporting{cfg: cfg, client: client}
+	if err := e.find(ctx); err != nil {
+		return fmt.Errorf("export: %w", errors.Join(append(e.broken, err)...))
+	}
+	if output == "-" {
+		if err := p.print(string(e.data)); err != nil {
+			return err
+		}
+		_, _ = fmt.Fprint(p.stderr, e.summary("standard output")) // nobody is left to be told
+		return nil
+	}
+	if output == "" {
+		output = filepath.Join(p.dir, exportName(e.checkpoint.ID, cfg.Group))
+	}
+	if err := writeWhole(output, e.data); err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	return p.print(e.summary(output))
+}
+
+// exporting is one run of the command.
+type exporting struct {
+	cfg     *Config
+	client  *consumer.Client
+	cluster string // its id
+	store   checkpoint.Store
+
+	// What find found.
+	checkpoint *checkpoint.Checkpoint
+	data       []byte
+	which      string  // for people
+	broken     []error // checkpoints that cannot be used
+}
+
+// find takes the newest committed checkpoint. Where it cannot be used it takes the newest whole one before it of the same
+// lineage, and where none is committed the newest whole one that there is.
+func (e *exporting) find(ctx context.Context) (err error) {
+	if e.cluster, err = e.client.ClusterID(ctx); err != nil {
+		return err
+	}
+	if e.store, err = openStore(ctx, e.cfg, e.client, false); err != nil {
+		return err
+	}
+	var committed checkpoint.ID
+	for {
+		id, err := e.committed(ctx)
+		if err != nil {
+			return err
+		}
+		if id == committed { // none, or again the one that cannot be used; another one: it was deleted meanwhile
+			break
+		}
+		if found, err := e.take(ctx, id); found || err != nil {
+			e.which = "the newest committed one"
+			return err
+		}
+		committed = id
+	}
+	entries, err := e.store.List(ctx)
+	if err != nil {
+		return err
+	}
+	none := committed.Lineage == ""
+	for _, entry := range entries {
+		if !none && (entry.ID.Lineage != committed.Lineage || entry.ID.Sequence >= committed.Sequence) {
+			continue
+		}
+		if found, err := e.take(ctx, entry.ID); found || err != nil {
+			e.which = "the newest whole one; none is committed"
+			if !none {
+				e.which = fmt.Sprintf("the newest whole one before %s, which is committed and cannot be used", committed)
+			}
+			return err
+		}
+	}
+	return fmt.Errorf("group %s has no checkpoint that can be used", e.cfg.Group)
+}
+
+// committed returns the newest checkpoint that the group has committed; the zero id: none.
+func (e *exporting) committed(ctx context.Context) (id checkpoint.ID, err error) {
+	ctx, cancel := context.WithTimeout(ctx, resetPatience)
+	defer cancel()
+	err = patiently(ctx, func() error {
+		partitions, err := e.client.Partitions(ctx, e.cfg.TrainTopic)
+		if err != nil {
+			return err
+		}
+		commits, err := e.client.Commits(ctx, e.cfg.Group, e.cfg.TrainTopic, partitions)
+		id = newestOf(commits)
+		return err
+	})
+	return id, err
+}
+
+// take reads a checkpoint, and says whether it can be used. The error is that of a store that could not be read, or of a
+// checkpoint that another release has to read.
+func (e *exporting) take(ctx context.Context, id checkpoint.ID) (bool, error) {
+	data, err := e.store.Get(ctx, id)
+	var c *checkpoint.Checkpoint
+	if err == nil {
+		if c, err = checkpoint.Decode(data); err != nil {
+			err = fmt.Errorf("checkpoint %s: %w", id, err)
+		}
+	}
+	switch {
+	case errors.Is(err, checkpoint.ErrNotFound), errors.Is(err, checkpoint.ErrUnfinished), errors.Is(err, checkpoint.ErrCorrupt):
+		e.broken = append(e.broken, err)
+		return false, nil
+	case err != nil:
+		return false, err
+	case c.ID != id || c.ClusterID != e.cluster || c.Topic != e.cfg.TrainTopic || c.Group != e.cfg.Group:
+		e.broken = append(e.broken, fmt.Errorf("checkpoint %s is of another place: id %s, cluster %s, topic %s, group %s",
+			id, c.ID, c.ClusterID, c.Topic, c.Group))
+		return false, nil
+	}
+	e.checkpoint, e.data = c, data
+	return true, nil
+}
+
+// summary says what was written where.
+func (e *exporting) summary(file string) string {
+	var text strings.Builder
+	for _, err := range e.broken {
+		fmt.Fprintf(&text, "passed over: %v\n", err)
+	}
+	fmt.Fprintf(&text, "checkpoint %s of group %s, %s, was written to %s (%s)\n",
+		e.checkpoint.ID, e.cfg.Group, e.which, file, bytesText(int64(len(e.data))))
+	for _, m := range e.checkpoint.Models {
+		fmt.Fprintf(&text, "  %s: %s learned\n", m.Name, plural(int64(m.Records), "record"))
+	}
+	return text.String()
+}
+
+// exportName returns the name of a group's exported checkpoint, whatever the group is called.
+func exportName(id checkpoint.ID, group string) string {
+	group = url.QueryEscape(group)
+	return fmt.Sprintf("%s-%d.safetensors", group[:min(len(group), 200)], id.Sequence) // file names have at most 255 bytes
+}
+
+// writeWhole writes a file of which nobody ever sees a part. What is no regular file, such as a pipe, is written to as it is.
+func writeWhole(name string, data []byte) error {
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return os.WriteFile(name, data, 0o644)
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*.tmp")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}

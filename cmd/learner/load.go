@@ -1,0 +1,444 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"learner/pkg/producer"
+	"learner/pkg/record"
+)
+
+// maxLine is the longest line, in bytes, that is loaded: a record as large is refused by brokers with default
+// settings.
+const maxLine = 1 << 20
+
+// flushTimeout bounds how long an interrupted load waits for the brokers to take what has been read.
+const flushTimeout = 10 * time.Second
+
+// loadOptions are the flags of the command.
+type loadOptions struct {
+	split       float64
+	seed        uint64
+	create      bool
+	partitions  int
+	key         string // none or label
+	layout      string // csv or tensorflow
+	compression kafka.Compression
+}
+
+// load writes the rows of a file to the train and test topics.
+func load(ctx context.Context, p *process) error {
+	var opts loadOptions
+	flags := p.newFlags()
+	flags.Float64Var(&opts.split, "split", 0.7, "`share` of the rows that goes to the train topic, the rest to the test topic")
+	flags.Uint64Var(&opts.seed, "seed", 1, "`seed` of the split: with the same seed, a row goes to the same topic")
+	flags.BoolVar(&opts.create, "create", false, "create topics that are missing, with unlimited retention")
+	flags.IntVar(&opts.partitions, "partitions", 6, "`number` of partitions of topics that are created")
+	flags.StringVar(&opts.key, "key", "none", "`what` is the records' key: none, or label (0.0 or 1.0, from column 0, which decides the partition)")
+	flags.StringVar(&opts.layout, "layout", "csv", "`how` the value looks: csv, the line; or tensorflow, the line without the label, which is the key")
+	flags.TextVar(&opts.compression, "compression", kafka.Lz4, "`codec` of the batches: none, gzip, snappy, lz4, or zstd")
+	rest, err := p.parse(flags)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 1 {
+		return usagef("load takes one file, or - for standard input, found %q", rest)
+	}
+	if err := opts.check(); err != nil {
+		return err
+	}
+	cfg, _, err := loadConfig(p.environ, p.dir, cluster)
+	if err != nil {
+		return err
+	}
+
+	in := p.stdin
+	if rest[0] != "-" {
+		file, err := os.Open(rest[0])
+		if err != nil {
+			return fmt.Errorf("open the file to load: %w", err)
+		}
+		defer file.Close() //nolint:errcheck // it was only read
+		in = file
+	}
+	client, err := kafkaClient(cfg, nil)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+
+	l := &loader{opts: opts, train: target{topic: cfg.TrainTopic}, test: target{topic: cfg.TestTopic}, now: time.Now}
+	show := newProgress(p.stderr, l.state)
+	if err := l.open(ctx, client.Kafka(), show); err != nil {
+		return err
+	}
+	l.size, l.started = sizeOf(in), l.now()
+	stop := make(chan struct{})
+	var showing sync.WaitGroup
+	showing.Go(func() { show.run(stop) })
+	err = l.run(ctx, in)
+	close(stop)
+	showing.Wait()
+	return errors.Join(err, p.print(l.summary(err == nil)))
+}
+
+// check returns a usageError if an option is wrong, and settles what follows from others.
+func (o *loadOptions) check() error {
+	switch {
+	case !(o.split >= 0 && o.split <= 1):
+		return usagef("load: -split %v, want 0 to 1", o.split)
+	case o.partitions < 1:
+		return usagef("load: -partitions %d, want 1 or more", o.partitions)
+	case !slices.Contains([]string{"none", "label"}, o.key):
+		return usagef("load: -key %q, want none or label", o.key)
+	case !slices.Contains([]string{"csv", "tensorflow"}, o.layout):
+		return usagef("load: -layout %q, want csv or tensorflow", o.layout)
+	}
+	if o.layout == "tensorflow" {
+		o.key = "label"
+	}
+	return nil
+}
+
+// sink takes the records of one topic. *producer.Producer is one.
+type sink interface {
+	Send(ctx context.Context, partition int32, timestamp time.Time, key, value []byte) error
+	Close(ctx context.Context) error
+	Acked() []int64
+	Partitions() int
+}
+
+// target is one of the two topics.
+type target struct {
+	topic   string
+	created bool
+	sink    sink
+	keyed   [2]int32 // partition of the records with the key 0.0, and with 1.0
+	next    int32    // partition of the next record without a key
+}
+
+// loader is one run of the command.
+//
+// One goroutine reads rows and sends them; everything it counts is atomic, because progress is shown meanwhile.
+type loader struct {
+	opts        loadOptions
+	train, test target
+	now         func() time.Time
+	size        int64     // of the file in bytes; 0: not known
+	started     time.Time // when reading began
+	took        time.Duration
+
+	read                                  atomic.Int64 // bytes of the file
+	rows, bytes                           atomic.Int64 // read, without what was left out
+	headers, empty, tooLong, withoutLabel atomic.Int64 // lines left out
+}
+
+// open finds or creates the topics and starts their producers.
+func (l *loader) open(ctx context.Context, client *kafka.Client, show *progress) error {
+	for _, t := range l.targets() {
+		if err := t.ensure(ctx, client, l.opts); err != nil {
+			return err
+		}
+	}
+	var quiet atomic.Int64 // until when no retry is told of, nanoseconds since 1970
+	for _, t := range l.targets() {
+		p, err := producer.New(ctx, client, producer.Config{
+			Topic:       t.topic,
+			Compression: l.opts.compression.String(),
+			Linger:      100 * time.Millisecond,
+			OnRetry: func(partition int32, err error) {
+				now, until := l.now(), quiet.Load()
+				if now.UnixNano() > until && quiet.CompareAndSwap(until, now.Add(5*time.Second).UnixNano()) {
+					show.note(fmt.Sprintf("%s/%d: %v; trying again", t.topic, partition, err))
+				}
+			},
+		})
+		if err != nil {
+			return l.close(ctx, err)
+		}
+		t.sink = p
+	}
+	return nil
+}
+
+// ensure finds the topic, or creates it if that is allowed.
+func (t *target) ensure(ctx context.Context, client *kafka.Client, opts loadOptions) (err error) {
+	if opts.create {
+		t.created, err = producer.EnsureTopic(ctx, client, t.topic, opts.partitions, -1, map[string]string{"retention.ms": "-1"})
+		return err
+	}
+	_, err = producer.Partitions(ctx, client, t.topic)
+	if errors.Is(err, kafka.UnknownTopicOrPartition) {
+		return fmt.Errorf("topic %s does not exist; load --create creates it with %d partitions and unlimited retention",
+			t.topic, opts.partitions)
+	}
+	return err
+}
+
+func (l *loader) targets() []*target { return []*target{&l.train, &l.test} }
+
+// run loads everything that in holds. When ctx ends it stops reading, and waits a while for what it has read.
+func (l *loader) run(ctx context.Context, in io.Reader) error {
+	for _, t := range l.targets() {
+		for label, key := range labelKeys {
+			t.keyed[label] = partitionOf(key, t.sink.Partitions())
+		}
+	}
+	read := make(chan error, 1)
+	go func() { read <- l.readRows(ctx, in) }()
+	var err error
+	select {
+	case err = <-read:
+	case <-ctx.Done(): // reading may hang for as long as nobody types
+		err = ctx.Err()
+	}
+	if ctx.Err() != nil {
+		err = errors.New("interrupted")
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+		defer cancel()
+	}
+	err = l.close(ctx, err)
+	l.took = l.now().Sub(l.started)
+	if err != nil {
+		return fmt.Errorf("load: %w", err)
+	}
+	return nil
+}
+
+// close closes both producers at once, after what they were given is written. It adds their errors to err.
+func (l *loader) close(ctx context.Context, err error) error {
+	errs := make([]error, len(l.targets()))
+	var closing sync.WaitGroup
+	for i, t := range l.targets() {
+		if t.sink != nil {
+			closing.Go(func() { errs[i] = t.sink.Close(ctx) })
+		}
+	}
+	closing.Wait()
+	for i, t := range l.targets() {
+		if errs[i] != nil && !errors.Is(err, errs[i]) { // Send may have told the same
+			err = errors.Join(err, fmt.Errorf("write what was read to %s: %w", t.topic, errs[i]))
+		}
+	}
+	return err
+}
+
+// readRows reads all lines and sends those that are rows.
+func (l *loader) readRows(ctx context.Context, in io.Reader) error {
+	plain, err := decompress(&countingReader{in, &l.read})
+	if err != nil {
+		return fmt.Errorf("read the file: %w", err)
+	}
+	lines := bufio.NewReaderSize(plain, maxLine+len("\r\n"))
+	row := uint64(0)
+	for first := true; ; {
+		line, fits, err := readLine(lines)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read the file after %s: %w", plural(l.rows.Load(), "row"), err)
+		}
+		if first {
+			line = bytes.TrimPrefix(line, []byte("\ufeff"))
+		}
+		switch {
+		case !fits:
+			l.tooLong.Add(1)
+		case len(bytes.TrimSpace(line)) == 0:
+			l.empty.Add(1)
+			continue
+		case first && record.IsHeader(line):
+			l.headers.Add(1)
+		default:
+			if err := l.send(ctx, row, line); err != nil {
+				return err
+			}
+			row++
+		}
+		first = false
+	}
+}
+
+// readLine returns the next line without its line break, and whether it fits: of one above maxLine only a part is
+// returned. The error is io.EOF when no line is left.
+func readLine(r *bufio.Reader) (line []byte, fits bool, err error) {
+	line, err = r.ReadSlice('\n')
+	fits = true
+	for errors.Is(err, bufio.ErrBufferFull) {
+		fits = false
+		_, err = r.ReadSlice('\n')
+	}
+	if len(line) > 0 && errors.Is(err, io.EOF) {
+		err = nil // the last line has no line break
+	}
+	line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
+	return line, fits && len(line) <= maxLine, err
+}
+
+// send sends one row, whose number counts from 0, to the topic that the split gives it.
+func (l *loader) send(ctx context.Context, row uint64, line []byte) error {
+	t := &l.test
+	if unit(l.opts.seed, row) < l.opts.split {
+		t = &l.train
+	}
+	partition, key, value := t.next, []byte(nil), line
+	if l.opts.key == "label" {
+		label, others, ok := cutLabel(line)
+		if !ok {
+			l.withoutLabel.Add(1)
+			return nil
+		}
+		partition, key = t.keyed[label], labelKeys[label]
+		if l.opts.layout == "tensorflow" {
+			value = others
+		}
+	}
+	if err := t.sink.Send(ctx, partition, l.now(), key, value); err != nil {
+		return err
+	}
+	t.next = (t.next + 1) % int32(t.sink.Partitions())
+	l.rows.Add(1)
+	l.bytes.Add(int64(len(line)))
+	return nil
+}
+
+// labelKeys are the keys of records that are keyed by their label, 0 or 1.
+var labelKeys = [2][]byte{[]byte("0.0"), []byte("1.0")}
+
+// cutLabel splits a line into its label, column 0, and the other columns.
+func cutLabel(line []byte) (label int, others []byte, ok bool) {
+	first, others, ok := bytes.Cut(line, []byte(","))
+	if !ok {
+		return 0, nil, false
+	}
+	v, err := strconv.ParseFloat(string(bytes.Trim(bytes.TrimSpace(first), `"`)), 64)
+	return int(v), others, err == nil && (v == 0 || v == 1)
+}
+
+// partitionOf returns the partition to which Kafka's Java client sends records with that key.
+func partitionOf(key []byte, partitions int) int32 {
+	all := make([]int, partitions)
+	for i := range all {
+		all[i] = i
+	}
+	return int32(kafka.Murmur2Balancer{}.Balance(kafka.Message{Key: key}, all...))
+}
+
+// unit returns the row's number in [0, 1), uniform over rows and seeds: SplitMix64 (Steele, Lea, Flood, OOPSLA 2014),
+// with the row as its step.
+func unit(seed, row uint64) float64 {
+	z := mix(mix(seed) + row*0x9e3779b97f4a7c15)
+	return float64(z>>11) / (1 << 53)
+}
+
+// mix is SplitMix64's output function.
+func mix(z uint64) uint64 {
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// decompress returns what r holds, unpacked if it is a gzip file.
+func decompress(r io.Reader) (io.Reader, error) {
+	buffered := bufio.NewReaderSize(r, 1<<16)
+	magic, _ := buffered.Peek(2) // an error comes again when it is read
+	if !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+		return buffered, nil
+	}
+	return gzip.NewReader(buffered)
+}
+
+// sizeOf returns the size of a file in bytes, or 0 where it cannot be known.
+func sizeOf(in io.Reader) int64 {
+	if file, ok := in.(*os.File); ok {
+		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+			return info.Size()
+		}
+	}
+	return 0
+}
+
+// countingReader adds what it reads to n.
+type countingReader struct {
+	io.Reader
+	n *atomic.Int64
+}
+
+func (c *countingReader) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+// state returns how far the load is.
+func (l *loader) state() progressState {
+	return progressState{rows: l.written(), read: l.read.Load(), size: l.size, elapsed: l.now().Sub(l.started)}
+}
+
+// written returns how many rows the brokers have acknowledged.
+func (l *loader) written() int64 {
+	var n int64
+	for _, t := range l.targets() {
+		n += total(t.sink.Acked())
+	}
+	return n
+}
+
+func total(list []int64) (n int64) {
+	for _, v := range list {
+		n += v
+	}
+	return n
+}
+
+// summary says what was read and written, and what was left out.
+func (l *loader) summary(complete bool) string {
+	var text strings.Builder
+	written := l.written()
+	if complete {
+		text.WriteString("loaded ")
+	} else {
+		fmt.Fprintf(&text, "stopped after %s read; the brokers have acknowledged ", plural(l.rows.Load(), "row"))
+	}
+	fmt.Fprintf(&text, "%s in %v: %.0f rows/s, %s of CSV\n",
+		plural(written, "row"), l.took.Round(time.Millisecond), perSecond(written, l.took), bytesText(l.bytes.Load()))
+	for _, t := range l.targets() {
+		acked := t.sink.Acked()
+		fmt.Fprintf(&text, "  %s: %s in %s, %d to %d in each", t.topic, plural(total(acked), "row"),
+			plural(int64(len(acked)), "partition"), slices.Min(acked), slices.Max(acked))
+		if t.created {
+			text.WriteString("; the topic was created")
+		}
+		text.WriteByte('\n')
+	}
+	for _, left := range []struct {
+		n    int64
+		what string
+	}{
+		{l.headers.Load(), "header line"},
+		{l.empty.Load(), "empty line"},
+		{l.tooLong.Load(), "line above 1 MiB"},
+		{l.withoutLabel.Load(), "row without a label 0 or 1 in column 0"},
+	} {
+		if left.n > 0 {
+			fmt.Fprintf(&text, "  not loaded: %d × %s\n", left.n, left.what)
+		}
+	}
+	return text.String()
+}

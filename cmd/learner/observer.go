@@ -1,0 +1,89 @@
+package main
+
+import (
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"learner/pkg/metrics"
+	"learner/pkg/record"
+	"learner/pkg/train"
+)
+
+// observer turns what a trainer tells into metrics and log lines. It embeds the metrics that need no more.
+type observer struct {
+	*metrics.Metrics
+	service *service
+	refused refusals
+
+	mu   sync.Mutex
+	last map[int32]time.Time // per partition, the timestamp of the last record learned
+}
+
+func newObserver(s *service) *observer {
+	return &observer{
+		Metrics: s.metrics, service: s, last: make(map[int32]time.Time),
+		refused: refusals{log: s.log, topic: s.cfg.TrainTopic},
+	}
+}
+
+// Passed implements train.Observer.
+func (o *observer) Passed(partition int32, records, bytes int, next int64, recordTime time.Time) {
+	o.Metrics.Passed(partition, records, bytes, next, recordTime)
+	if records > 0 {
+		o.mu.Lock()
+		o.last[partition] = recordTime
+		o.mu.Unlock()
+	}
+}
+
+// lastTime returns the timestamp of the last record learned from a partition.
+func (o *observer) lastTime(partition int32) (time.Time, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	t, ok := o.last[partition]
+	return t, ok
+}
+
+// Refused implements train.Observer.
+func (o *observer) Refused(partition int32, offset int64, bad *record.Bad) {
+	o.Metrics.Refused(partition, offset, bad)
+	o.refused.log1(partition, offset, bad)
+}
+
+// Published implements train.Observer.
+func (o *observer) Published(snapshot *train.Snapshot) {
+	accuracy, loss := progressive(snapshot)
+	o.Model(snapshot.Model, snapshot.Stats, snapshot.Records, accuracy, loss)
+	if snapshot.Features > 0 {
+		o.ModelInfo(snapshot.Model, o.service.kind(snapshot.Model), snapshot.Features, classes, o.service.cfg.Format)
+	}
+}
+
+// classes is how many labels there are: the task is binary classification.
+const classes = 2
+
+// refusals logs refused records, at most one a second for each reason, so that a bad producer does not fill the log.
+type refusals struct {
+	log   *zap.Logger
+	topic string
+
+	mu    sync.Mutex
+	next  [256]time.Time // by reason: when the next one may be logged
+	quiet [256]int       // by reason: how many were not logged since the last
+}
+
+func (r *refusals) log1(partition int32, offset int64, bad *record.Bad) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if now.Before(r.next[bad.Reason]) {
+		r.quiet[bad.Reason]++
+		return
+	}
+	r.log.Warn("record refused", zap.String("topic", r.topic), zap.Int32("partition", partition),
+		zap.Int64("offset", offset), zap.Stringer("reason", bad.Reason), zap.String("detail", bad.Detail),
+		zap.Int("not_logged_since_last", r.quiet[bad.Reason]))
+	r.next[bad.Reason], r.quiet[bad.Reason] = now.Add(time.Second), 0
+}

@@ -1,0 +1,297 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"learner/pkg/checkpoint"
+	"learner/pkg/consumer"
+	"learner/pkg/metrics"
+	"learner/pkg/record"
+	"learner/pkg/serve"
+	"learner/pkg/sgd"
+	"learner/pkg/train"
+)
+
+// service is a running learner: a member of the group that trains while it holds the partitions, measures on the test
+// topic, and answers HTTP.
+//
+//	goroutine     started and waited for by  ends when                        it alone touches
+//	HTTP          run                        all others have ended            its listener
+//	membership    run                        context, after the tenure        member id, generation
+//	tenure        membership                 the partitions are lost          the trainer's Run
+//	reader        tenure                     the trainer has ended            see consumer.Reader
+//	keeper        tenure                     the trainer has ended            the store
+//	follow        run                        context                          what a standby serves
+//	evaluate      run                        context                          the test window
+type service struct {
+	cfg     *Config
+	log     *zap.Logger
+	client  *consumer.Client
+	metrics *metrics.Metrics
+	specs   []sgd.Spec
+	csv     *record.CSV
+	server  *serve.Server
+	started time.Time
+
+	tenure     atomic.Pointer[tenure]               // nil while another member holds the partitions
+	followed   atomic.Pointer[followed]             // what another member committed last; nil before the first look
+	membership atomic.Pointer[consumer.GroupStatus] // nil before the group was asked
+	tests      atomic.Pointer[testRun]              // the newest measurement; nil before the first
+	problem    atomic.Pointer[string]               // what the start or a checkpoint waits for; nil: nothing
+	kept       atomic.Pointer[keptMark]             // what this process committed or restored last as holder
+	stopping   atomic.Bool
+}
+
+// keptMark is a checkpoint, and the generation in which it was committed or restored.
+type keptMark struct {
+	id         checkpoint.ID
+	generation int32
+}
+
+// tenure is the time for which this process has the partitions.
+type tenure struct {
+	trainer  *train.Trainer
+	reader   *consumer.Reader
+	observer *observer
+	served   bool // it took over as a standby that answered from the same lineage
+}
+
+// serveTopics runs the service on the configured cluster.
+func serveTopics(ctx context.Context, p *process) error {
+	if err := p.parseNothing(); err != nil {
+		return err
+	}
+	cfg, log, err := p.start(cluster)
+	if err != nil {
+		return err
+	}
+	s, err := newService(cfg, log)
+	if err != nil {
+		return err
+	}
+	return s.run(ctx)
+}
+
+// newService prepares a service. It listens already, so that probes are answered from the start.
+func newService(cfg *Config, log *zap.Logger) (*service, error) {
+	specs, err := sgd.ParseModels(cfg.Models)
+	if err != nil {
+		return nil, usagef("LEARNER_MODELS: %w", err)
+	}
+	csv, err := record.NewCSV(cfg.csvOptions())
+	if err != nil {
+		return nil, usageError{err}
+	}
+	client, err := kafkaClient(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	build := currentBuild()
+	registry := prometheus.NewRegistry()
+	s := &service{cfg: cfg, log: log, client: client, specs: specs, csv: csv, started: time.Now()}
+	names := make([]string, len(specs))
+	for i, spec := range specs {
+		names[i] = spec.Name
+	}
+	s.metrics = metrics.New(registry, metrics.Config{
+		Version: build.Version, Revision: build.Revision, TrainTopic: cfg.TrainTopic, TestTopic: cfg.TestTopic, Models: names,
+	})
+	s.metrics.Champion(specs[0].Name)
+	s.server = serve.New(serve.Config{
+		Addr:     cfg.HTTPAddr,
+		Version:  serve.Version{Version: build.Version, Revision: build.Revision, Go: build.Go},
+		Alive:    func() error { return nil },
+		Unready:  s.unready,
+		Status:   func() any { return s.status() },
+		Models:   s,
+		Metrics:  s.scraped(metrics.Handler(registry)),
+		Observer: s.metrics,
+		Log:      log,
+	})
+	if err := s.server.Listen(); err != nil {
+		client.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// run serves until ctx ends or something cannot be mended. The order of stopping: not ready; stop fetching; finish the
+// batch in hand; leave the group; HTTP last, so that probes are answered until the end.
+func (s *service) run(ctx context.Context) error {
+	defer s.client.Close()
+	web, stopWeb := context.WithCancel(context.WithoutCancel(ctx))
+	ctx, stop := context.WithCancel(ctx)
+	var wait, waitWeb sync.WaitGroup
+	var webErr error
+	waitWeb.Go(func() {
+		webErr = s.server.Run(web)
+		stop()
+	})
+	s.log.Info("listening", zap.String("address", s.server.Addr().String()))
+	wait.Go(func() {
+		<-ctx.Done()
+		s.stopping.Store(true)
+		s.log.Info("stopping")
+	})
+
+	err := s.client.Check(ctx, []string{s.cfg.TrainTopic}, s.cfg.Group)
+	if err == nil {
+		wait.Go(func() { s.evaluate(ctx) })
+		wait.Go(func() { s.follow(ctx) })
+		err = s.client.RunGroup(ctx, consumer.GroupConfig{
+			Group: s.cfg.Group, Topic: s.cfg.TrainTopic, InstanceID: s.cfg.InstanceID, Logger: s.log,
+			Progress: s.progress, OnEvent: s.rebalanced, OnStatus: s.membershipChanged,
+		}, func(held context.Context, t *consumer.Tenure) error { return s.hold(ctx, held, t) })
+	} else if ctx.Err() != nil {
+		err = nil // stopped while it was looking
+	}
+	stop()
+	wait.Wait()
+	stopWeb()
+	waitWeb.Wait()
+	return errors.Join(err, webErr)
+}
+
+// progress is what this member tells the group, so that the partitions go to the one that is furthest.
+func (s *service) progress() (sequence int64, generation int32) {
+	if mark := s.kept.Load(); mark != nil {
+		return mark.id.Sequence, mark.generation
+	}
+	return 0, 0
+}
+
+func (s *service) rebalanced(event string) {
+	s.metrics.Rebalanced(event)
+	if event != "assigned" {
+		s.metrics.Assigned(0)
+	}
+}
+
+func (s *service) membershipChanged(status consumer.GroupStatus) {
+	s.membership.Store(&status)
+	s.metrics.Role(status.State == consumer.Holder)
+	if status.Err != nil {
+		s.metrics.ConsumerError("join")
+	}
+}
+
+// hold learns for one tenure. service ends when the process is to stop: then, and not when the partitions are lost, a
+// last checkpoint is kept. When another member turns out to have committed meanwhile, it starts anew from there.
+func (s *service) hold(service, ctx context.Context, t *consumer.Tenure) error {
+	for {
+		err := s.learn(service, ctx, t)
+		if !errors.Is(err, errOvertaken) || ctx.Err() != nil {
+			return err
+		}
+		s.log.Warn("start anew", zap.Error(err))
+	}
+}
+
+// learn decides what to start from, and learns until ctx ends.
+func (s *service) learn(service, ctx context.Context, t *consumer.Tenure) error {
+	k := &keeper{service: s, tenure: t, log: s.log}
+	from, err := k.begin(ctx)
+	if err != nil || from == nil {
+		return err
+	}
+	s.metrics.Assigned(len(from.Partitions))
+	s.log.Info("learning goes on", zap.Stringer("checkpoint", s.kept.Load().id), zap.Any("offsets", nextOffsets(from)))
+	observer := newObserver(s)
+	trainer, err := train.New(s.training(from, observer))
+	if err != nil {
+		return err
+	}
+	reader := s.client.NewReader(consumer.ReaderConfig{
+		Topic: s.cfg.TrainTopic, Start: positions(from), Decoder: s.decoder, Workers: runtime.GOMAXPROCS(0), Logger: s.log,
+		Throttled: s.metrics.Throttled, Failed: s.fetchFailed,
+	})
+	followed := s.followed.Load()
+	s.tenure.Store(&tenure{
+		trainer: trainer, reader: reader, observer: observer,
+		served: followed != nil && len(followed.snapshots) > 0 && followed.checkpoint.ID.Lineage == k.lineage,
+	})
+	defer s.tenure.Store(nil)
+
+	learning, stop := context.WithCancel(ctx)
+	defer stop()
+	var wait sync.WaitGroup
+	var readErr, keepErr error
+	wait.Go(func() { readErr = reader.Run(learning) })
+	wait.Go(func() {
+		if keepErr = k.keep(learning, trainer); keepErr != nil {
+			stop()
+		}
+	})
+	trainer.Run(learning, reader)
+	stop()
+	wait.Wait()
+	if keepErr == nil && service.Err() != nil {
+		k.final(ctx, trainer)
+	}
+	return errors.Join(readErr, keepErr)
+}
+
+// training returns the configuration of a trainer that goes on from a cut.
+func (s *service) training(from *train.Cut, observer train.Observer) train.Config {
+	return train.Config{
+		Models: s.specs, Seed: s.cfg.Seed, From: from, Mode: s.mode(), Observer: observer, Logger: s.log,
+	}
+}
+
+// nextOffsets returns the next offset of each partition of a cut.
+func nextOffsets(cut *train.Cut) map[int32]int64 {
+	offsets := make(map[int32]int64, len(cut.Partitions))
+	for _, p := range cut.Partitions {
+		offsets[p.Partition] = p.Next
+	}
+	return offsets
+}
+
+// positions returns where a reader begins to go on from a cut.
+func positions(from *train.Cut) map[int32]consumer.Position {
+	all := make(map[int32]consumer.Position, len(from.Partitions))
+	for _, p := range from.Partitions {
+		all[p.Partition] = consumer.Position{Offset: p.Next, Previous: p.Passed.Time, Known: p.Passed.Last >= 0}
+	}
+	return all
+}
+
+func (s *service) mode() train.Mode {
+	if s.cfg.Order == "progress" {
+		return train.ByProgress
+	}
+	return train.ByTime
+}
+
+func (s *service) decoder() record.Decoder { return s.csv }
+
+func (s *service) fetchFailed(err error) {
+	kind := consumer.Kind(err)
+	if kind == "" {
+		kind = "fetch"
+	}
+	s.metrics.ConsumerError(kind)
+}
+
+// scraped brings the metrics that change with time up to date before they are read.
+func (s *service) scraped(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if t := s.tenure.Load(); t != nil {
+			for _, p := range t.partitions() {
+				s.metrics.Lag(p.Partition, p.Records, float64(p.Behind), p.OpenTransaction)
+				s.metrics.RangeEnd(p.Partition, p.End)
+			}
+		}
+		s.metrics.Ready(len(s.unready()) == 0)
+		next.ServeHTTP(w, r)
+	})
+}
