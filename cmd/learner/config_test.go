@@ -48,6 +48,7 @@ func TestDefaults(t *testing.T) {
 		Group:  "10x.storage.machine-learning.learner",
 		Format: "auto", Label: "auto",
 		Models: "logistic", Seed: 1, Order: "time",
+		Checkpoint: "topic", CheckpointTopic: "10x.storage.machine-learning.checkpoints", CheckpointInterval: 10 * time.Second,
 		EvalInterval: 5 * time.Second, EvalRecords: 10_000,
 		HTTPAddr: ":8080", LogLevel: "info", LogFormat: "auto",
 	}
@@ -346,7 +347,7 @@ func TestNamesWithoutEffect(t *testing.T) {
 		t.Errorf("the log names them not: %s", &stderr)
 	}
 	printed := runWith(t, env, "config").stdout
-	if !strings.Contains(printed, "# LEARNER_CHECKPOINT has no effect in this release\n") {
+	if !strings.Contains(printed, "# LEARNER_CHAMPION has no effect in this release\n") {
 		t.Errorf("learner config names them not: %s", printed)
 	}
 	if strings.Contains(stderr.String()+printed, "hunter2") {

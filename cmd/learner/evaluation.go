@@ -52,7 +52,7 @@ func (s *service) evaluate(ctx context.Context) {
 	refused := refusals{log: s.log, topic: s.cfg.TestTopic}
 	e := &evaluation{service: s, refuse: func(partition int32, offset int64, bad *record.Bad) {
 		s.metrics.Test.Refused(partition, offset, bad)
-		refused.log1(partition, offset, bad)
+		refused.note(partition, offset, bad)
 	}}
 	e.empty(0)
 	for ctx.Err() == nil {

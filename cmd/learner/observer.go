@@ -17,13 +17,14 @@ type observer struct {
 	service *service
 	refused refusals
 
-	mu   sync.Mutex
-	last map[int32]time.Time // per partition, the timestamp of the last record learned
+	mu       sync.Mutex
+	last     map[int32]time.Time // per partition, the timestamp of the last record learned
+	informed map[string]bool     // models whose information is on the metrics
 }
 
 func newObserver(s *service) *observer {
 	return &observer{
-		Metrics: s.metrics, service: s, last: make(map[int32]time.Time),
+		Metrics: s.metrics, service: s, last: make(map[int32]time.Time), informed: make(map[string]bool),
 		refused: refusals{log: s.log, topic: s.cfg.TrainTopic},
 	}
 }
@@ -49,14 +50,17 @@ func (o *observer) lastTime(partition int32) (time.Time, bool) {
 // Refused implements train.Observer.
 func (o *observer) Refused(partition int32, offset int64, bad *record.Bad) {
 	o.Metrics.Refused(partition, offset, bad)
-	o.refused.log1(partition, offset, bad)
+	o.refused.note(partition, offset, bad)
 }
 
 // Published implements train.Observer.
 func (o *observer) Published(snapshot *train.Snapshot) {
 	accuracy, loss := progressive(snapshot)
 	o.Model(snapshot.Model, snapshot.Stats, snapshot.Records, accuracy, loss)
-	if snapshot.Features > 0 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if snapshot.Features > 0 && !o.informed[snapshot.Model] {
+		o.informed[snapshot.Model] = true
 		o.ModelInfo(snapshot.Model, o.service.kind(snapshot.Model), snapshot.Features, classes, o.service.cfg.Format)
 	}
 }
@@ -74,7 +78,8 @@ type refusals struct {
 	quiet [256]int       // by reason: how many were not logged since the last
 }
 
-func (r *refusals) log1(partition int32, offset int64, bad *record.Bad) {
+// note logs a refused record, or counts it for the next line.
+func (r *refusals) note(partition int32, offset int64, bad *record.Bad) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()

@@ -125,7 +125,8 @@ func newService(cfg *Config, log *zap.Logger) (*service, error) {
 }
 
 // run serves until ctx ends or something cannot be mended. The order of stopping: not ready; stop fetching; finish the
-// batch in hand; leave the group; HTTP last, so that probes are answered until the end.
+// batch in hand, so that what was fetched counts; keep and commit a last checkpoint, while the generation lives; leave
+// the group, so that a standby need not wait; HTTP last, so that probes are answered until the end.
 func (s *service) run(ctx context.Context) error {
 	defer s.client.Close()
 	web, stopWeb := context.WithCancel(context.WithoutCancel(ctx))

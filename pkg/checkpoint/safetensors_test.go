@@ -327,11 +327,11 @@ print(json.dumps({"metadata": metadata, "tensors": {k: {
 } for k, v in tensors.items()}}))
 `
 
-// needPython skips the test where python3 has no safetensors and numpy. With LEARNER_REQUIRE_PYTHON set, that is a fault.
+// needPython skips the test where python3 has no safetensors and numpy. With REQUIRE_PYTHON set, that is a fault.
 func needPython(t *testing.T) {
 	t.Helper()
 	if out, err := exec.CommandContext(t.Context(), "python3", "-c", "import numpy, safetensors").CombinedOutput(); err != nil {
-		if os.Getenv("LEARNER_REQUIRE_PYTHON") != "" {
+		if os.Getenv("REQUIRE_PYTHON") != "" {
 			t.Fatalf("import numpy and safetensors in python3: %v\n%s", err, out)
 		}
 		t.Skip("python3 cannot import numpy and safetensors (pip install numpy safetensors)")
