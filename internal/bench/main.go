@@ -107,11 +107,11 @@ func table(ctx context.Context, client *consumer.Client, codec string, records, 
 
 	stages := []struct {
 		name string
-		read func() (int, error)
+		read func() (int, func() error, error)
 	}{
-		{"bare fetch", func() (int, error) { return drain(ctx, client, codec, noDecoder) }},
-		{"fetch + decode", func() (int, error) { return drain(ctx, client, codec, csvDecoder) }},
-		{"the whole way", func() (int, error) { return learn(ctx, client, codec) }},
+		{"bare fetch", func() (int, func() error, error) { return drain(ctx, client, codec, noDecoder) }},
+		{"fetch + decode", func() (int, func() error, error) { return drain(ctx, client, codec, csvDecoder) }},
+		{"the whole way", func() (int, func() error, error) { return learn(ctx, client, codec) }},
 	}
 	rates := make([][]float64, len(stages))
 	allocs := make([][]float64, len(stages))
@@ -125,7 +125,13 @@ func table(ctx context.Context, client *consumer.Client, codec string, records, 
 		}
 	}
 	if profile != "" {
-		if err := profileOf(profile, func() error { _, err := learn(ctx, client, codec); return err }); err != nil {
+		if err := profileOf(profile, func() error {
+			_, stop, err := learn(ctx, client, codec)
+			if err == nil {
+				err = stop()
+			}
+			return err
+		}); err != nil {
 			return err
 		}
 	}
@@ -178,15 +184,19 @@ func fill(ctx context.Context, client *consumer.Client, codec string, records, p
 	return size, p.Close(ctx)
 }
 
-// measure runs one stage and returns records/s and allocations per record.
-func measure(records int, read func() (int, error)) (rate, allocs float64, err error) {
+// measure runs one stage and returns records/s and allocations per record, without what it takes to stop: a broker may
+// hold its last answer back for a while.
+func measure(records int, read func() (n int, stop func() error, err error)) (rate, allocs float64, err error) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	start := time.Now()
-	n, err := read()
+	n, stop, err := read()
 	took := time.Since(start)
 	runtime.ReadMemStats(&after)
+	if err == nil {
+		err = stop()
+	}
 	if err == nil && n != records {
 		err = fmt.Errorf("%d records of %d", n, records)
 	}
@@ -222,22 +232,18 @@ func open(ctx context.Context, c *consumer.Client, topic string, decoder func() 
 	}), ends, nil
 }
 
-// drain reads the topic to its end and throws the blocks away. Records are counted by their
-// offsets: the topic has no gaps.
-func drain(ctx context.Context, c *consumer.Client, topic string, decoder func() record.Decoder) (n int, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+// drain reads the topic to its end and throws the blocks away. Records are counted by their offsets: the topic has no
+// gaps.
+func drain(ctx context.Context, c *consumer.Client, topic string, decoder func() record.Decoder) (n int, stop func() error, err error) {
 	r, ends, err := open(ctx, c, topic, decoder)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	done := make(chan error, 1)
-	go func() { done <- r.Run(ctx) }()
-	left := len(ends)
-	for left > 0 {
+	stop = started(ctx, r)
+	for left := len(ends); left > 0; {
 		b := <-r.Blocks()
 		if b == nil {
-			return n, errors.Join(errors.New("reading ended"), <-done)
+			return n, nil, errors.Join(errors.New("reading ended"), stop())
 		}
 		<-b.Ready
 		n += int(b.Next - b.Base)
@@ -246,30 +252,39 @@ func drain(ctx context.Context, c *consumer.Client, topic string, decoder func()
 		}
 		r.Release(b)
 	}
-	cancel()
-	return n, <-done
+	return n, stop, nil
+}
+
+// started runs a reader until the function that it returns is called.
+func started(ctx context.Context, r *consumer.Reader) (stop func() error) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	return func() error {
+		cancel()
+		return <-done
+	}
 }
 
 // learn reads the topic with one logistic model until it has caught up.
-func learn(ctx context.Context, c *consumer.Client, topic string) (n int, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+func learn(ctx context.Context, c *consumer.Client, topic string) (n int, stop func() error, err error) {
 	r, _, err := open(ctx, c, topic, csvDecoder)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	specs, err := sgd.ParseModels("logistic")
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	done := make(chan error, 1)
-	go func() { done <- r.Run(ctx) }()
+	ctx, cancel := context.WithCancel(ctx)
 	t, err := train.New(train.Config{Models: specs, Seed: 1, Observer: &untilCaughtUp{stop: cancel}, Logger: zap.NewNop()})
 	if err != nil {
-		return 0, err
+		cancel()
+		return 0, nil, err
 	}
-	t.Run(ctx, r)
-	return int(t.Snapshots()[0].Records), <-done
+	stop = started(context.WithoutCancel(ctx), r)
+	t.Run(ctx, r) // until it has caught up
+	return int(t.Snapshots()[0].Records), stop, nil
 }
 
 // untilCaughtUp is an observer that ends the run once the log is learned.
