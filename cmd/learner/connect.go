@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"maps"
+	"slices"
 	"strings"
 
 	"go.uber.org/zap"
@@ -27,4 +30,35 @@ func kafkaClient(cfg *Config, log *zap.Logger) (*consumer.Client, error) {
 		}
 	}
 	return consumer.NewClient(client), nil
+}
+
+// checkedClient is kafkaClient for commands that do one thing: the connection, the train topic, and the group are known
+// to be usable. The caller closes it.
+func checkedClient(ctx context.Context, cfg *Config) (*consumer.Client, error) {
+	client, err := kafkaClient(cfg, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := client.Check(ctx, []string{cfg.TrainTopic}, cfg.Group); err != nil {
+		client.Close()
+		return nil, err
+	}
+	return client, nil
+}
+
+// offsets returns where the start is in each partition of topic whose ends are given.
+func (s Start) offsets(
+	ctx context.Context, client *consumer.Client, topic string, ends map[int32]consumer.Offsets,
+) (map[int32]int64, error) {
+	if !s.Time.IsZero() {
+		return client.OffsetsAt(ctx, topic, slices.Sorted(maps.Keys(ends)), s.Time)
+	}
+	offsets := make(map[int32]int64, len(ends))
+	for p, end := range ends {
+		offsets[p] = end.First
+		if s.Latest {
+			offsets[p] = end.LastStable
+		}
+	}
+	return offsets, nil
 }

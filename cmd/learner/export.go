@@ -32,14 +32,11 @@ func export(ctx context.Context, p *process) error {
 	if cfg.Checkpoint == "none" {
 		return usagef("export: %w", errNoStore)
 	}
-	client, err := kafkaClient(cfg, nil)
+	client, err := checkedClient(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	if err := client.Check(ctx, []string{cfg.TrainTopic}, cfg.Group); err != nil {
-		return err
-	}
 	e := &exporting{cfg: cfg, client: client}
 	if err := e.find(ctx); err != nil {
 		return fmt.Errorf("export: %w", errors.Join(append(e.broken, err)...))

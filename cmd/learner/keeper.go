@@ -35,7 +35,6 @@ var errOvertaken = errors.New("another member has committed meanwhile")
 type keeper struct {
 	*service
 	tenure *consumer.Tenure
-	log    *zap.Logger
 
 	store     checkpoint.Store // nil: none is kept
 	source    checkpoint.Source
@@ -240,21 +239,17 @@ func (k *keeper) originate(ctx context.Context, d *checkpoint.Decision) (*train.
 	case checkpoint.AtReset:
 		rest = k.cfg.Reset.Start
 	}
-	partitions := k.tenure.Partitions()
-	ends, err := k.client.Ends(ctx, k.cfg.TrainTopic, partitions)
+	ends, err := k.client.Ends(ctx, k.cfg.TrainTopic, k.tenure.Partitions())
 	if err != nil {
 		return nil, err
 	}
-	start, err := k.resolve(ctx, rest, partitions, ends)
+	start, err := rest.offsets(ctx, k.client, k.cfg.TrainTopic, ends)
 	if err != nil {
 		return nil, err
 	}
 	maps.Copy(start, d.Offsets)
 	cut := &train.Cut{Place: train.Place{Turn: -1}}
-	for _, p := range slices.Sorted(maps.Keys(start)) {
-		if _, ok := ends[p]; !ok {
-			continue
-		}
+	for _, p := range slices.Sorted(maps.Keys(ends)) {
 		next := start[p]
 		end := max(ends[p].LastStable, next)
 		cut.Partitions = append(cut.Partitions, train.PartitionPlace{
@@ -271,21 +266,6 @@ func (k *keeper) originate(ctx context.Context, d *checkpoint.Decision) (*train.
 	}
 	k.metrics.Restarted(reason)
 	return cut, nil
-}
-
-// resolve returns the offset of a start in each partition.
-func (s *service) resolve(ctx context.Context, at Start, partitions []int32, ends map[int32]consumer.Offsets) (map[int32]int64, error) {
-	if !at.Time.IsZero() {
-		return s.client.OffsetsAt(ctx, s.cfg.TrainTopic, partitions, at.Time)
-	}
-	start := make(map[int32]int64, len(ends))
-	for p, end := range ends {
-		start[p] = end.First
-		if at.Latest {
-			start[p] = end.LastStable
-		}
-	}
-	return start, nil
 }
 
 // keep writes and commits a checkpoint at every interval until ctx ends. It returns errOvertaken when another member has

@@ -43,14 +43,11 @@ func reset(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	client, err := kafkaClient(cfg, nil)
+	client, err := checkedClient(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	if err := client.Check(ctx, []string{cfg.TrainTopic}, cfg.Group); err != nil {
-		return err
-	}
 	r := &resetting{client: client, group: cfg.Group, topic: cfg.TrainTopic}
 	ctx, cancel := context.WithTimeout(ctx, resetPatience)
 	defer cancel()
@@ -78,7 +75,11 @@ func (r *resetting) run(ctx context.Context, to Start, dry bool) error {
 		if err != nil {
 			return err
 		}
-		if r.now, err = r.resolve(ctx, partitions, to); err != nil {
+		ends, err := r.client.Ends(ctx, r.topic, partitions)
+		if err != nil {
+			return err
+		}
+		if r.now, err = to.offsets(ctx, r.client, r.topic, ends); err != nil {
 			return err
 		}
 		if r.old, err = r.client.Commits(ctx, r.group, r.topic, partitions); err != nil || dry {
@@ -120,21 +121,6 @@ func (r *resetting) inactive(ctx context.Context) error {
 		return &activeError{r.group, g}
 	}
 	return err
-}
-
-// resolve returns the offset of every partition at which reading is to begin.
-func (r *resetting) resolve(ctx context.Context, partitions []int32, to Start) (map[int32]int64, error) {
-	if !to.Latest && !to.Time.IsZero() {
-		return r.client.OffsetsAt(ctx, r.topic, partitions, to.Time)
-	}
-	ends, err := r.client.Ends(ctx, r.topic, partitions)
-	offsets := make(map[int32]int64, len(ends))
-	for p, e := range ends {
-		if offsets[p] = e.First; to.Latest {
-			offsets[p] = e.LastStable
-		}
-	}
-	return offsets, err
 }
 
 // summary shows what was done, or would be, and what follows.

@@ -199,7 +199,7 @@ func (s *service) hold(service, ctx context.Context, t *consumer.Tenure) error {
 
 // learn decides what to start from, and learns until ctx ends.
 func (s *service) learn(service, ctx context.Context, t *consumer.Tenure) error {
-	k := &keeper{service: s, tenure: t, log: s.log}
+	k := &keeper{service: s, tenure: t}
 	from, err := k.begin(ctx)
 	if err != nil || from == nil {
 		return err
