@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz bench bench-checkpoints kafka-test ci image
+.PHONY: help build test race lint bits fuzz bench bench-checkpoints bench-models figures kafka-test ci image
 
 FUZZTIME ?= 1m
 VERSION  ?= $(shell git describe --tags --always --dirty)
@@ -21,6 +21,9 @@ race: ## Run the tests with the race detector.
 lint: ## Run golangci-lint, installed at the pinned version if it is missing, and shellcheck.
 	.ci/lint
 
+bits: ## Check that models have the same bits with and without fused multiply-add, and on arm64.
+	.ci/bits
+
 fuzz: ## Run every fuzz target for FUZZTIME (1m).
 	.ci/fuzz $(FUZZTIME)
 
@@ -29,6 +32,12 @@ bench: ## Replay records from the embedded broker and print records per second.
 
 bench-checkpoints: ## Measure what checkpoints cost, and how soon a restart learns.
 	go run ./internal/bench -checkpoints -compression none -records 3000000
+
+bench-models: ## Measure what a record costs each kind of model, and what more cores bring.
+	go test -run '^$$' -bench 'Cost|Cores' -benchtime 300x ./pkg/sgd | tr '\t' '\n'
+
+figures: ## Measure the models of the README's table of figures and write them into it.
+	.ci/figures
 
 kafka-test: ## Run the tests that can use a real Apache Kafka on one that is started for them.
 	.ci/kafka-test

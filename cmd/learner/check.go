@@ -144,10 +144,14 @@ func (c *Config) checkDecoder(bad *faults) {
 	}
 }
 
-// checkModels asks the learners whether they know the models.
+// checkModels asks the learners whether they know the models, and looks at how these are compared.
 func (c *Config) checkModels(bad *faults) {
 	if _, err := sgd.ParseModels(c.Models); err != nil {
 		bad.add("LEARNER_MODELS", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	checkChoice(bad, "LEARNER_CHAMPION", c.Champion, "first", "best")
+	if c.TwinAge < 1000 {
+		bad.found("LEARNER_TWIN_AGE", fmt.Sprint(c.TwinAge))
 	}
 }
 

@@ -37,10 +37,12 @@ type Config struct {
 	Label    string   `envconfig:"LEARNER_LABEL" default:"auto" desc:"Where a record's label is" want:"auto (CSV: column 0), key, a column's number from 0, or a column's name"`
 	Features []string `envconfig:"LEARNER_FEATURES" desc:"Columns to learn from" want:"column names, or numbers from 0, with commas between, or nothing for all but the label"`
 
-	Models string `envconfig:"LEARNER_MODELS" default:"logistic" desc:"Models to train side by side, the champion first" want:"name=kind:option=value,option=value, or just a kind, with semicolons between"`
-	Seed   uint64 `envconfig:"LEARNER_SEED" default:"1" desc:"Seed of everything random in the models" want:"a whole number from 0 to 18446744073709551615"`
-	Order  string `envconfig:"LEARNER_ORDER" default:"time" desc:"How the partitions become one sequence" want:"time (by the records' timestamps) or progress (by the share of each partition that was read, for timestamps that say nothing)"`
-	Start  Start  `envconfig:"LEARNER_START" default:"earliest" desc:"Where to begin in the train topic when there is nothing to resume from" want:"earliest, latest, or a time such as 2026-01-31T12:00:00Z (RFC 3339, not before 1970)"`
+	Models   string `envconfig:"LEARNER_MODELS" default:"mix" desc:"Models to train side by side; the first is the champion unless LEARNER_CHAMPION says otherwise" want:"name=kind:option=value,option=value, or just a kind, with semicolons between"`
+	Champion string `envconfig:"LEARNER_CHAMPION" default:"first" desc:"Which model answers for the service" want:"first (the first of LEARNER_MODELS) or best (at the start the first, then whichever is better for certain)"`
+	TwinAge  uint64 `envconfig:"LEARNER_TWIN_AGE" default:"100000" desc:"Records between two frozen copies of the champion, with which it is compared" want:"a whole number from 1000"`
+	Seed     uint64 `envconfig:"LEARNER_SEED" default:"1" desc:"Seed of everything random in the models" want:"a whole number from 0 to 18446744073709551615"`
+	Order    string `envconfig:"LEARNER_ORDER" default:"time" desc:"How the partitions become one sequence" want:"time (by the records' timestamps) or progress (by the share of each partition that was read, for timestamps that say nothing)"`
+	Start    Start  `envconfig:"LEARNER_START" default:"earliest" desc:"Where to begin in the train topic when there is nothing to resume from" want:"earliest, latest, or a time such as 2026-01-31T12:00:00Z (RFC 3339, not before 1970)"`
 
 	Reset   OptionalStart `envconfig:"LEARNER_RESET" desc:"Begin a new lineage with fresh models there, once for each LEARNER_RESET_ID" want:"earliest, latest, or an RFC 3339 time, together with LEARNER_RESET_ID, or nothing for none"`
 	ResetID string        `envconfig:"LEARNER_RESET_ID" desc:"Name of the reset, so that a restart does not repeat it" want:"1 to 200 printable characters, together with LEARNER_RESET"`

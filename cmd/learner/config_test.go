@@ -47,7 +47,7 @@ func TestDefaults(t *testing.T) {
 		TrainTopic: "10x.storage.machine-learning.train", TestTopic: "10x.storage.machine-learning.test",
 		Group:  "10x.storage.machine-learning.learner",
 		Format: "auto", Label: "auto",
-		Models: "logistic", Seed: 1, Order: "time",
+		Models: "mix", Champion: "first", TwinAge: 100_000, Seed: 1, Order: "time",
 		Checkpoint: "topic", CheckpointTopic: "10x.storage.machine-learning.checkpoints", CheckpointInterval: 10 * time.Second,
 		EvalInterval: 5 * time.Second, EvalRecords: 10_000,
 		HTTPAddr: ":8080", LogLevel: "info", LogFormat: "auto",
@@ -119,6 +119,7 @@ func TestLoadGood(t *testing.T) {
 			},
 		},
 		{"models", []string{"LEARNER_MODELS=logistic;slow=logistic:rate=0.1"}, func(c *Config) { c.Models = "logistic;slow=logistic:rate=0.1" }},
+		{"champion", []string{"LEARNER_CHAMPION=best", "LEARNER_TWIN_AGE=1000"}, func(c *Config) { c.Champion, c.TwinAge = "best", 1000 }},
 		{"the largest seed", []string{"LEARNER_SEED=18446744073709551615"}, func(c *Config) { c.Seed = 1<<64 - 1 }},
 		{"order", []string{"LEARNER_ORDER=progress"}, func(c *Config) { c.Order = "progress" }},
 		{"start at the end", []string{"LEARNER_START=latest"}, func(c *Config) { c.Start = Start{Latest: true} }},
@@ -197,6 +198,9 @@ func TestLoadBad(t *testing.T) {
 		{"columns", []string{"LEARNER_COLUMNS=a,b,b,"}, []string{"LEARNER_COLUMNS: column 1 and 2 both have the name \"b\"; column 3 has no name"}},
 		{"label and features", []string{"LEARNER_LABEL=y", "LEARNER_FEATURES=a"}, []string{`LEARNER_LABEL: "y" is not`, `LEARNER_FEATURES: "a" is not`}},
 		{"models", []string{"LEARNER_MODELS=logistc;a=logistic:rte=1"}, []string{`LEARNER_MODELS: model 1: unknown kind "logistc"`}},
+		{"champion", []string{"LEARNER_CHAMPION=worst"}, []string{`LEARNER_CHAMPION: found "worst", want first (`}},
+		{"twin too young", []string{"LEARNER_TWIN_AGE=999"}, []string{`LEARNER_TWIN_AGE: found "999", want a whole number from 1000`}},
+		{"negative age of the twin", []string{"LEARNER_TWIN_AGE=-1000"}, []string{`LEARNER_TWIN_AGE: found "-1000"`}},
 		{"negative seed", []string{"LEARNER_SEED=-1"}, []string{`LEARNER_SEED: found "-1", want a whole number from 0`}},
 		{"order", []string{"LEARNER_ORDER= time"}, []string{`LEARNER_ORDER: found " time", want time (`}},
 		{"start", []string{"LEARNER_START=yesterday"}, []string{`LEARNER_START: found "yesterday", want earliest, latest, or a time such as`}},
@@ -326,10 +330,10 @@ func TestEveryDocumentedNameIsKnown(t *testing.T) {
 func TestNamesWithoutEffect(t *testing.T) {
 	t.Parallel()
 	env := []string{
-		"LEARNER_CHAMPION=best", "CCLOUD_SCHEMA_REGISTRY_API_SECRET=hunter2", "LEARNER_ADMIN_TOKEN=hunter2", "LEARNER_RESET=",
+		"LEARNER_HASH_BITS=18", "CCLOUD_SCHEMA_REGISTRY_API_SECRET=hunter2", "LEARNER_ADMIN_TOKEN=hunter2", "LEARNER_RESET=",
 		"LEARNER_LOG_FORMAT=json",
 	}
-	want := []string{"CCLOUD_SCHEMA_REGISTRY_API_SECRET", "LEARNER_ADMIN_TOKEN", "LEARNER_CHAMPION"}
+	want := []string{"CCLOUD_SCHEMA_REGISTRY_API_SECRET", "LEARNER_ADMIN_TOKEN", "LEARNER_HASH_BITS"}
 	_, idle, err := loadConfig(env, t.TempDir(), offline)
 	if err != nil || !slices.Equal(idle, want) {
 		t.Errorf("%q, error %v, want %q", idle, err, want)
@@ -347,7 +351,7 @@ func TestNamesWithoutEffect(t *testing.T) {
 		t.Errorf("the log names them not: %s", &stderr)
 	}
 	printed := runWith(t, env, "config").stdout
-	if !strings.Contains(printed, "# LEARNER_CHAMPION has no effect in this release\n") {
+	if !strings.Contains(printed, "# LEARNER_HASH_BITS has no effect in this release\n") {
 		t.Errorf("learner config names them not: %s", printed)
 	}
 	if strings.Contains(stderr.String()+printed, "hunter2") {
@@ -413,7 +417,7 @@ LEARNER_ORDER = 'progress'
 
 CCLOUD_CLUSTER_API_KEY="file-key"
 CCLOUD_CLUSTER_API_SECRET='file$secret'
-LEARNER_CHAMPION=best
+LEARNER_HASH_BITS=18
 OTHER_PROGRAM=x`
 	dir, _ := writeFile(t, ".env", content)
 	_, secretFile := writeFile(t, "secret", "environment-secret")
@@ -431,7 +435,7 @@ OTHER_PROGRAM=x`
 	if cfg.Brokers.String() != "a.example:9092" || string(cfg.APIKey) != "file-key" || string(cfg.APISecret) != "file$secret" {
 		t.Errorf("brokers %v, key %q, secret %q", cfg.Brokers, string(cfg.APIKey), string(cfg.APISecret))
 	}
-	if !slices.Equal(idle, []string{"LEARNER_CHAMPION"}) {
+	if !slices.Equal(idle, []string{"LEARNER_HASH_BITS"}) {
 		t.Errorf("without effect: %q", idle)
 	}
 

@@ -6,7 +6,10 @@ import (
 	"io"
 	"math"
 	"net"
+	"slices"
 	"time"
+
+	"learner/pkg/train"
 )
 
 // demoLines prints a line a second, and ends when all that was fed is learned and measured.
@@ -41,10 +44,11 @@ func (d *demoLines) run(ctx context.Context) {
 // line prints one line, and reports whether it was the last.
 func (d *demoLines) line(now time.Time) (last bool) {
 	st := d.service.status()
-	if len(st.Models) == 0 || st.Models[0].Records == 0 {
+	at := slices.IndexFunc(st.Models, func(m modelStatus) bool { return m.Champion })
+	if at < 0 || st.Models[at].Records == 0 {
 		return false
 	}
-	m := st.Models[0]
+	m := st.Models[at]
 	lag := int64(0)
 	for _, p := range st.Partitions {
 		lag += p.Records
@@ -56,7 +60,7 @@ func (d *demoLines) line(now time.Time) (last bool) {
 		test = float64(m.Test.Accuracy)
 	}
 	if st.Test != nil {
-		if b, ok := st.Test.Baselines[baselineMajority]; ok {
+		if b, ok := st.Test.Baselines[train.Majority]; ok {
 			majority = float64(b.Accuracy)
 		}
 	}

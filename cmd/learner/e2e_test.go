@@ -58,8 +58,8 @@ func TestLearnsSUSY(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, tensor := range tensors {
-			if tensor.Name == "weights" && tensor.Shape[0] != 18 {
-				t.Errorf("weights have shape %v", tensor.Shape)
+			if tensor.Name == "weights" && tensor.Shape[0] != 1+18 {
+				t.Errorf("intercept and weights have shape %v", tensor.Shape)
 			}
 		}
 		if code := s.stop(); code != exitClean {

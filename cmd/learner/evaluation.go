@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"go.uber.org/zap"
@@ -23,12 +24,6 @@ type testRun struct {
 
 	models map[string]*scores
 }
-
-// The baselines' names.
-const (
-	baselineMajority  = "majority"
-	baselineLastLabel = "last_label"
-)
 
 // scores are evaluate.Scores as /api/status shows them.
 type scores struct {
@@ -119,9 +114,13 @@ func (e *evaluation) measure(ctx context.Context) bool {
 		show := shown(result)
 		run.models[snapshot.Model] = &show
 	}
-	for name, result := range map[string]evaluate.Scores{
-		baselineMajority: e.window.Majority(), baselineLastLabel: e.window.LastLabel(),
-	} {
+	baselines := map[string]evaluate.Scores{train.Majority: e.window.Majority(), train.LastLabel: e.window.LastLabel()}
+	if twin := s.twin(); twin != nil {
+		baselines[train.FrozenTwin] = e.window.Score(twin)
+	} else {
+		s.metrics.Baseline(train.FrozenTwin, evaluate.Scores{Accuracy: math.NaN(), LogLoss: math.NaN()})
+	}
+	for name, result := range baselines {
 		s.metrics.Baseline(name, result)
 		run.Baselines[name] = shown(result)
 	}

@@ -110,7 +110,7 @@ func exports(t *testing.T, c *testCluster) {
 	for _, want := range []string{
 		"checkpoint " + committed.String(), "sequence " + fmt.Sprint(committed.Sequence), "group " + c.group, "topic " + c.train,
 		"last batch 0 500 ", " 1 500 ", "model slow kind logistic", "learns partition 0 from 0, 1 from 0", "records 1000",
-		"weights float64 [18]", "progressive/records uint64 [] 1000", "champion logistic", "undamaged",
+		"weights float64 [19]", "progressive/records uint64 [] 1000", "champion logistic", "undamaged",
 	} {
 		if shown.code != exitClean || !strings.Contains(fields(shown.stdout), want) {
 			t.Errorf("inspect: %+v\nwant %q", shown, want)

@@ -11,6 +11,7 @@ import (
 	"learner/pkg/checkpoint"
 	"learner/pkg/consumer"
 	"learner/pkg/record"
+	"learner/pkg/sgd"
 	"learner/pkg/train"
 )
 
@@ -21,8 +22,10 @@ const followEvery = time.Second
 type followed struct {
 	checkpoint *checkpoint.Checkpoint // committed last; nil: none that may be loaded
 	snapshots  []*train.Snapshot
-	note       string // why nothing is served, or what a take-over would do; for people
-	refused    error  // why this process could not take over: the configuration does not fit, or nothing could be read
+	comparison *train.Comparison // nil with nothing that may be loaded
+	twin       sgd.Predictor     // nil: none
+	note       string            // why nothing is served, or what a take-over would do; for people
+	refused    error             // why this process could not take over: the configuration does not fit, or nothing could be read
 }
 
 // follow keeps a standby's models at what the holder committed last. They stay until a tenure has its own: a take-over
@@ -124,8 +127,9 @@ func (s *service) standbyOf(c *checkpoint.Checkpoint) *followed {
 		f.refused = err
 		return f
 	}
-	f.snapshots = trainer.Snapshots()
+	f.snapshots, f.comparison, f.twin = trainer.Snapshots(), trainer.Comparison(), trainer.Twin()
 	s.metrics.Lineage(c.ID.Lineage, c.ID.Sequence)
+	s.compared(f.comparison)
 	return f
 }
 
@@ -139,3 +143,5 @@ func (silent) Waiting(int)                                      {}
 func (silent) DrawnBack(int32)                                  {}
 func (silent) Learned(string, int, int, float64, time.Duration) {}
 func (silent) Published(*train.Snapshot)                        {}
+func (silent) Happened(train.Event)                             {}
+func (silent) Compared(*train.Comparison)                       {}

@@ -94,6 +94,7 @@ func describeCheckpoint(c *checkpoint.Checkpoint, size int) string {
 	d.line("before it\t%s", orNone(strings.Join(before, ", ")))
 	d.line("resets used\t%s", orNone(strings.Join(c.Resets, ", ")))
 	d.line("features\t%d", c.Features)
+	d.line("records\t%d", c.Records)
 	gap := "none"
 	if c.Gap {
 		gap = plural(c.Lost, "offset") + " lost before they were learned"
@@ -126,6 +127,16 @@ func describeCheckpoint(c *checkpoint.Checkpoint, size int) string {
 	if len(c.Models) == 0 {
 		d.line("")
 		d.line("no models yet: a lineage begins here")
+	}
+	if len(c.Comparison) > 0 {
+		d.line("")
+		d.line("comparison of the models")
+		for _, twin := range []struct{ name, of string }{{"frozen twin", "predicting"}, {"the next twin", "newest"}} {
+			if at := single(c.Comparison, "twin/"+twin.of+"_at"); at >= 0 {
+				d.line("%s\ttaken at record %.0f, %.0f records ago", twin.name, at, float64(c.Records)-at)
+			}
+		}
+		d.tensors(c.Comparison)
 	}
 	return d.String()
 }

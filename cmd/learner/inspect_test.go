@@ -23,8 +23,11 @@ func example(id checkpoint.ID) *checkpoint.Checkpoint {
 			{Partition: 0, Next: 5, Start: 1, Settled: 9, End: 8, Last: checkpoint.Batch{Base: 2, Last: 4, Time: 1_769_860_800_000_000, LeaderEpoch: 6}},
 			{Partition: 1, Last: checkpoint.Batch{Base: -1, Last: -1}},
 		},
-		Turn: 1, Features: 2, Gap: true, Lost: 11, ConfigRows: "r0", Champion: "m", Build: "v1",
+		Turn: 1, Features: 2, Records: 15, Gap: true, Lost: 11, ConfigRows: "r0", Champion: "m", Build: "v1",
 		Created: time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC),
+		Comparison: []sgd.Tensor{
+			{Name: "changes", Shape: []int{}, Data: []uint64{9}}, {Name: "twin/newest_at", Shape: []int{}, Data: []uint64{12}},
+		},
 		Models: []checkpoint.Model{{
 			Name: "m", Kind: "logistic", ConfigHash: "h0", Since: map[int32]int64{0: 1, 1: 0}, Records: 4,
 			Tensors: []sgd.Tensor{
@@ -75,13 +78,14 @@ func TestInspect(t *testing.T) {
 	got := inspectData(t, data)
 	for _, want := range []string{
 		"checkpoint a/7/b lineage a sequence 7 writer b, in generation 3 of the group group group cluster abc topic train, id QUJD",
-		"before it a/6/c resets used one, two features 2 gap 11 offsets lost before they were learned taken last partition 1",
+		"before it a/6/c resets used one, two features 2 records 15 gap 11 offsets lost before they were learned taken last partition 1",
 		"rows configuration r0 champion m build v1 created 2026-01-31T12:00:00.000Z file ",
 		"partition next offset range start settled end end last batch " +
 			"0 5 1 9 8 2 to 4, 2026-01-31T12:00:00.000Z, leader epoch 6 1 0 0 0 0 none",
 		"model m kind logistic, configuration h0 learns partition 0 from 1, 1 from 0 records 4 " +
 			"progressive accuracy 0.7500, log loss 0.6250",
 		"weights float64 [2]", "progressive/correct uint64 [] 3",
+		"comparison of the models the next twin taken at record 12, 3 records ago tensor type shape value changes uint64 [] 9",
 	} {
 		if got.code != exitClean || !strings.Contains(fields(got.stdout), want) {
 			t.Errorf("%+v\nwant %q", got, want)
@@ -90,7 +94,11 @@ func TestInspect(t *testing.T) {
 
 	fresh := example(id)
 	fresh.Models, fresh.Previous, fresh.Resets, fresh.TopicID, fresh.Gap, fresh.Turn = nil, nil, nil, "", false, -1
+	fresh.Comparison = nil
 	got = inspectData(t, encoded(t, fresh))
+	if strings.Contains(got.stdout, "comparison") {
+		t.Errorf("a comparison where there is none: %s", got.stdout)
+	}
 	for _, want := range []string{"id none before it none resets used none", "gap none taken last none", "no models yet"} {
 		if got.code != exitClean || !strings.Contains(fields(got.stdout), want) {
 			t.Errorf("%+v\nwant %q", got, want)

@@ -248,7 +248,7 @@ func (k *keeper) originate(ctx context.Context, d *checkpoint.Decision) (*train.
 		return nil, err
 	}
 	maps.Copy(start, d.Offsets)
-	cut := &train.Cut{Place: train.Place{Turn: -1}}
+	cut := &train.Cut{Place: train.Place{Turn: -1}, Champion: k.specs[0].Name}
 	for _, p := range slices.Sorted(maps.Keys(ends)) {
 		next := start[p]
 		end := max(ends[p].LastStable, next)
@@ -424,8 +424,8 @@ func (k *keeper) checkpointOf(cut *train.Cut) *checkpoint.Checkpoint {
 	c := &checkpoint.Checkpoint{
 		ID:         checkpoint.ID{Lineage: k.lineage, Sequence: k.sequence, Writer: k.writer},
 		Generation: k.joined.ID, Source: k.source, Previous: k.committed[max(0, len(k.committed)-2):], Resets: k.resets,
-		Turn: cut.Turn, Features: cut.Features, Gap: cut.Gap, Lost: cut.Lost, ConfigRows: config.Rows,
-		Champion: k.specs[0].Name, Build: currentBuild().Version, Created: time.Now(),
+		Turn: cut.Turn, Features: cut.Features, Records: cut.Records, Gap: cut.Gap, Lost: cut.Lost, ConfigRows: config.Rows,
+		Champion: cut.Champion, Comparison: cut.Comparison, Build: currentBuild().Version, Created: time.Now(),
 	}
 	for _, p := range cut.Partitions {
 		c.Partitions = append(c.Partitions, checkpoint.Partition{
@@ -443,7 +443,10 @@ func (k *keeper) checkpointOf(cut *train.Cut) *checkpoint.Checkpoint {
 
 // cutOf makes a cut of a checkpoint.
 func cutOf(c *checkpoint.Checkpoint) *train.Cut {
-	cut := &train.Cut{Place: train.Place{Turn: c.Turn, Features: c.Features, Gap: c.Gap, Lost: c.Lost}}
+	cut := &train.Cut{
+		Place:      train.Place{Turn: c.Turn, Features: c.Features, Records: c.Records, Gap: c.Gap, Lost: c.Lost},
+		Comparison: c.Comparison, Champion: c.Champion,
+	}
 	for _, p := range c.Partitions {
 		cut.Partitions = append(cut.Partitions, train.PartitionPlace{
 			Partition: p.Partition, Next: p.Next, Start: p.Start, Settled: p.Settled, End: p.End, Passed: record.Batch(p.Last),

@@ -12,8 +12,9 @@ import (
 
 const (
 	killPartitions = 5 // no divisor of what a batch of the merge has
-	killRecords    = 500_000
-	killBad        = 4096 // one record of so many is not a row
+	killRecords    = 300_000
+	everyRecords   = 100_000 // where models of every kind take part
+	killBad        = 4096    // one record of so many is not a row
 )
 
 // writeKillLog creates the topics of a kill test and fills them: rows of which a third is keyed by its label, 16 of them

@@ -82,7 +82,7 @@ func TestKilledWhileProducing(t *testing.T) {
 			}
 		}()
 
-		r := newTrial(t, c, killCase{"topic", "time", nil}, ".killed", stock, pointed)
+		r := newTrial(t, c, killCase{cheapModels, "topic", "time", smallRecords, nil}, ".killed", stock, pointed)
 		r.random = rand.New(rand.NewPCG(seed, 2))
 		var last *checkpoint.Checkpoint
 		finishing := 0

@@ -21,9 +21,10 @@ import (
 )
 
 const (
-	// killModels has a model of every kind there is, and more, so that there is time to kill.
-	killModels = "logistic;slow=logistic:rate=0.1;a=logistic:rate=0.2;b=logistic:rate=0.3;c=logistic:rate=0.4;" +
-		"d=logistic:rate=0.6;e=logistic:rate=0.7;f=logistic:rate=0.8"
+	// cheapModels are many of the cheapest kind, so that there is time to kill.
+	cheapModels = "logistic:scaler=plain;a=logistic:scaler=plain,rate=0.1;b=logistic:scaler=plain,rate=0.2;" +
+		"c=logistic:scaler=plain,rate=0.3;d=logistic:scaler=plain,rate=0.4;e=logistic:scaler=plain,rate=0.6;" +
+		"f=logistic:scaler=plain,rate=0.7;g=logistic:scaler=plain,rate=0.8"
 	// killRound is how many kills at random moments one group gets.
 	killRound = 20
 	// A process learns at most so long before it is killed: a few checkpoints, or hardly one on a fast machine.
@@ -35,16 +36,32 @@ var killPlaces = []string{
 	"manifest 1", "commit 2", "restore 1", "chunks 1", "manifest 1", "restore 1", "chunks 2", "manifest 2", "commit 1",
 }
 
+// everyKind returns models of all kinds that there are; the largest ones in a smaller size.
+func everyKind() string {
+	options := map[string]string{"forest": ":trees=2", "zoo": ":experts=quad+pwl8+mlp+relu64+knn"}
+	var models []string
+	for _, kind := range sgd.Kinds() {
+		models = append(models, kind+options[kind])
+	}
+	return strings.Join(models, ";")
+}
+
 // killCase is a log that is complete before the first start, and how it is learned.
 type killCase struct {
-	store, order string
-	configs      map[string]string // of the topics
+	models, store, order string
+	largest              int               // record of the checkpoint topic, so small that a checkpoint has several chunks
+	configs              map[string]string // of the topics
 }
+
+const (
+	smallRecords = 16 << 10 // for a few models
+	largeRecords = 256 << 10
+)
 
 // The embedded broker does not stamp records itself, whatever the configuration says: see TestKillingShows.
 var killCases = []killCase{
-	{"topic", "time", nil},
-	{"dir", "time", map[string]string{"message.timestamp.type": "LogAppendTime"}},
+	{everyKind(), "topic", "time", largeRecords, nil},
+	{everyKind(), "dir", "time", largeRecords, map[string]string{"message.timestamp.type": "LogAppendTime"}},
 }
 
 // trial kills a learner of a group of its own again and again.
@@ -73,7 +90,8 @@ func newTrial(t *testing.T, c *testCluster, k killCase, group, stock, pointed st
 	own := *c
 	own.group = c.group + group
 	dir := t.TempDir()
-	own.env = c.with("LEARNER_GROUP="+own.group, "LEARNER_INSTANCE_ID=victim", "LEARNER_MODELS="+killModels,
+	own.env = c.with("LEARNER_GROUP="+own.group, "LEARNER_INSTANCE_ID=victim", "LEARNER_MODELS="+k.models,
+		"LEARNER_CHAMPION=best", "LEARNER_TWIN_AGE=10000",
 		"LEARNER_ORDER="+k.order, "LEARNER_CHECKPOINT="+k.store, "LEARNER_CHECKPOINT_DIR="+dir,
 		"LEARNER_CHECKPOINT_TOPIC="+c.train+".checkpoints", "LEARNER_CHECKPOINT_INTERVAL=100ms", "GOMAXPROCS=1")
 	cfg, _, err := loadConfig(own.env, t.TempDir(), cluster)
@@ -91,9 +109,8 @@ func newTrial(t *testing.T, c *testCluster, k killCase, group, stock, pointed st
 			t.Fatal(err)
 		}
 	}
-	// Small records, so that a checkpoint has several chunks.
 	_, err = producer.EnsureTopic(t.Context(), client.Kafka(), cfg.CheckpointTopic, 1, -1,
-		map[string]string{"cleanup.policy": "compact", "max.message.bytes": "4096"})
+		map[string]string{"cleanup.policy": "compact", "max.message.bytes": strconv.Itoa(k.largest)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,12 +270,12 @@ func (r *trial) finish() {
 	r.t.Helper()
 	before := r.commits()
 	v := startVictim(r.t, r.stock, r.c)
-	got := v.states()
+	got := r.outcome(v)
 	v.stop()
 	r.looked(v, before)
 	for _, name := range slices.Sorted(maps.Keys(r.want)) {
 		if got[name] != r.want[name] {
-			r.fault("the state of model %s is not that of a run that was never stopped", name)
+			r.fault("the state of model %q is not that of a run that was never stopped", name)
 		}
 	}
 	if 2*r.resumed < r.starts {
@@ -266,12 +283,34 @@ func (r *trial) finish() {
 	}
 }
 
+// outcome waits until a process has learned everything and committed that. It returns the state of each model, and under no
+// name that of their comparison.
+func (r *trial) outcome(v *victim) map[string]string {
+	r.t.Helper()
+	all := v.states()
+	end := asked(r.t, func() (map[int32]consumer.Offsets, error) {
+		return r.client.Ends(r.t.Context(), r.c.train, slices.Collect(maps.Keys(r.commits())))
+	})
+	if !v.within(time.Minute, func() bool {
+		for p, c := range r.commits() {
+			if c.Offset != end[p].LastStable {
+				return false
+			}
+		}
+		return true
+	}) {
+		r.t.Fatalf("the process does not commit what it has learned:\n%s", v.log)
+	}
+	all[""] = parts(r.t, r.committed())[""]
+	return all
+}
+
 // reference returns the states of a run that is never stopped, which learns every row once, and how long it took.
 func (r *trial) reference(rows int) (states map[string]string, took time.Duration) {
 	r.t.Helper()
 	began := time.Now()
 	v := startVictim(r.t, r.stock, r.c)
-	states = v.states()
+	states = r.outcome(v)
 	took = time.Since(began)
 	for _, m := range v.status().Models {
 		if m.Records != uint64(rows) {
@@ -316,14 +355,13 @@ func TestKilledEndsAlike(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	everyKind(t)
 	stock, pointed := buildLearner(t), buildLearner(t, killPoints...)
 	seed := killSeed(t)
 	onPlainClusters(t, func(t *testing.T, cluster *testCluster) {
 		for _, k := range killCases {
 			t.Run(k.store, func(t *testing.T) {
 				c := cluster.renamed(k.store)
-				rows := writeKillLog(t, c, killRecords, k.configs)
+				rows := writeKillLog(t, c, everyRecords, k.configs)
 				want, took := newTrial(t, c, k, ".never", stock, pointed).reference(rows)
 				for round := 0; round*killRound < kills; round++ {
 					r := newTrial(t, c, k, ".killed"+strconv.Itoa(round), stock, pointed)
@@ -354,25 +392,6 @@ func TestKilledEndsAlike(t *testing.T) {
 			})
 		}
 	})
-}
-
-// everyKind checks that models of all kinds take part.
-func everyKind(t *testing.T) {
-	t.Helper()
-	_, err := sgd.ParseModels("none-such")
-	_, list, ok := strings.Cut(fmt.Sprint(err), "(there is: ")
-	if !ok {
-		t.Fatalf("no kinds in %v", err)
-	}
-	specs, err := sgd.ParseModels(killModels)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for kind := range strings.SplitSeq(strings.TrimRight(list, ")"), ", ") {
-		if !slices.ContainsFunc(specs, func(s sgd.Spec) bool { return s.Kind == kind }) {
-			t.Errorf("no model of kind %s takes part", kind)
-		}
-	}
 }
 
 // TestKillingShows holds that the test above would see what it is there to see: builds with a fault each fail it.
@@ -416,13 +435,18 @@ func TestKillingShows(t *testing.T) {
 			"the state of model",
 		},
 		{
+			"forgets the comparison", "embedded", "time",
+			[]mutation{{keeper, "\t\tComparison: c.Comparison,", "\t\t"}},
+			`the state of model ""`,
+		},
+		{
 			"forgets the last batch", "kafka", "time",
 			[]mutation{{keeper, "Passed: record.Batch(p.Last)", "Passed: record.Batch{Base: -1, Last: -1}"}},
 			"the state of model",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			k := killCase{"topic", tt.order, configs}
+			k := killCase{cheapModels, "topic", tt.order, smallRecords, configs}
 			c, rows := c, rows
 			if tt.cluster == "kafka" {
 				c = startCluster(t, tt.cluster)

@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,12 +16,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"learner/pkg/producer"
-	"learner/pkg/record"
 )
-
-// maxLine is the longest line, in bytes, that is loaded: a record as large is refused by brokers with default
-// settings.
-const maxLine = 1 << 20
 
 // flushTimeout bounds how long an interrupted load waits for the brokers to take what has been read.
 const flushTimeout = 10 * time.Second
@@ -66,15 +58,11 @@ func load(ctx context.Context, p *process) error {
 		return err
 	}
 
-	in := p.stdin
-	if rest[0] != "-" {
-		file, err := os.Open(rest[0])
-		if err != nil {
-			return fmt.Errorf("open the file to load: %w", err)
-		}
-		defer file.Close() //nolint:errcheck // it was only read
-		in = file
+	in, err := p.openInput(rest[0])
+	if err != nil {
+		return err
 	}
+	defer in.Close() //nolint:errcheck // it was only read
 	client, err := kafkaClient(cfg, nil)
 	if err != nil {
 		return err
@@ -142,9 +130,9 @@ type loader struct {
 	started     time.Time // when reading began
 	took        time.Duration
 
-	read                                  atomic.Int64 // bytes of the file
-	rows, bytes                           atomic.Int64 // read, without what was left out
-	headers, empty, tooLong, withoutLabel atomic.Int64 // lines left out
+	csvLines
+	rows, bytes  atomic.Int64 // read, without what was left out
+	withoutLabel atomic.Int64 // lines left out
 }
 
 // open finds or creates the topics and starts their producers.
@@ -240,55 +228,12 @@ func (l *loader) close(ctx context.Context, err error) error {
 
 // readRows reads all lines and sends those that are rows.
 func (l *loader) readRows(ctx context.Context, in io.Reader) error {
-	plain, err := decompress(&countingReader{in, &l.read})
-	if err != nil {
-		return fmt.Errorf("read the file: %w", err)
-	}
-	lines := bufio.NewReaderSize(plain, maxLine+len("\r\n"))
 	row := uint64(0)
-	for first := true; ; {
-		line, fits, err := readLine(lines)
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return fmt.Errorf("read the file after %s: %w", plural(l.rows.Load(), "row"), err)
-		}
-		if first {
-			line = bytes.TrimPrefix(line, []byte("\ufeff"))
-		}
-		switch {
-		case !fits:
-			l.tooLong.Add(1)
-		case len(bytes.TrimSpace(line)) == 0:
-			l.empty.Add(1)
-			continue
-		case first && record.IsHeader(line):
-			l.headers.Add(1)
-		default:
-			if err := l.send(ctx, row, line); err != nil {
-				return err
-			}
-			row++
-		}
-		first = false
-	}
-}
-
-// readLine returns the next line without its line break, and whether it fits: of one above maxLine only a part is
-// returned. The error is io.EOF when no line is left.
-func readLine(r *bufio.Reader) (line []byte, fits bool, err error) {
-	line, err = r.ReadSlice('\n')
-	fits = true
-	for errors.Is(err, bufio.ErrBufferFull) {
-		fits = false
-		_, err = r.ReadSlice('\n')
-	}
-	if len(line) > 0 && errors.Is(err, io.EOF) {
-		err = nil // the last line has no line break
-	}
-	line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
-	return line, fits && len(line) <= maxLine, err
+	return l.each(in, func(_ int64, line []byte) error {
+		err := l.send(ctx, row, line)
+		row++
+		return err
+	})
 }
 
 // send sends one row, whose number counts from 0, to the topic that the split gives it.
@@ -354,41 +299,9 @@ func mix(z uint64) uint64 {
 	return z ^ z>>31
 }
 
-// decompress returns what r holds, unpacked if it is a gzip file.
-func decompress(r io.Reader) (io.Reader, error) {
-	buffered := bufio.NewReaderSize(r, 1<<16)
-	magic, _ := buffered.Peek(2) // an error comes again when it is read
-	if !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
-		return buffered, nil
-	}
-	return gzip.NewReader(buffered)
-}
-
-// sizeOf returns the size of a file in bytes, or 0 where it cannot be known.
-func sizeOf(in io.Reader) int64 {
-	if file, ok := in.(*os.File); ok {
-		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
-			return info.Size()
-		}
-	}
-	return 0
-}
-
-// countingReader adds what it reads to n.
-type countingReader struct {
-	io.Reader
-	n *atomic.Int64
-}
-
-func (c *countingReader) Read(b []byte) (int, error) {
-	n, err := c.Reader.Read(b)
-	c.n.Add(int64(n))
-	return n, err
-}
-
 // state returns how far the load is.
 func (l *loader) state() progressState {
-	return progressState{rows: l.written(), read: l.read.Load(), size: l.size, elapsed: l.now().Sub(l.started)}
+	return progressState{rows: l.written(), verb: "written", read: l.read.Load(), size: l.size, elapsed: l.now().Sub(l.started)}
 }
 
 // written returns how many rows the brokers have acknowledged.
@@ -427,15 +340,7 @@ func (l *loader) summary(complete bool) string {
 		}
 		text.WriteByte('\n')
 	}
-	for _, left := range []struct {
-		n    int64
-		what string
-	}{
-		{l.headers.Load(), "header line"},
-		{l.empty.Load(), "empty line"},
-		{l.tooLong.Load(), "line above 1 MiB"},
-		{l.withoutLabel.Load(), "row without a label 0 or 1 in column 0"},
-	} {
+	for _, left := range append(l.leftOut(), lineCount{l.withoutLabel.Load(), "row without a label 0 or 1 in column 0"}) {
 		if left.n > 0 {
 			fmt.Fprintf(&text, "  not loaded: %d × %s\n", left.n, left.what)
 		}

@@ -65,6 +65,28 @@ func (o *observer) Published(snapshot *train.Snapshot) {
 	}
 }
 
+// Happened implements train.Observer.
+func (o *observer) Happened(e train.Event) {
+	s := o.service
+	switch e.Kind {
+	case train.ChampionChanged:
+		s.metrics.ChampionChanged()
+		s.log.Info("champion changed", zap.String("champion", e.Champion), zap.String("before", e.Before), zap.Uint64("record", e.Record))
+	case train.DriftReported:
+		s.metrics.Drifted(e.Detector, e.Signal)
+		fields := []zap.Field{
+			zap.String("detector", e.Detector), zap.String("signal", e.Signal), zap.Float64("score", e.Score), zap.Uint64("record", e.Record),
+		}
+		if e.Signal == train.SignalFeatures {
+			fields = append(fields, zap.String("feature", s.cfg.featureName(e.Feature)))
+		}
+		s.log.Warn("drift", fields...)
+	}
+}
+
+// Compared implements train.Observer.
+func (o *observer) Compared(c *train.Comparison) { o.service.compared(c) }
+
 // classes is how many labels there are: the task is binary classification.
 const classes = 2
 

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// progress shows how far a load is: one line that changes on a terminal, else a line every few seconds.
+// progress shows how far the reading of a file is: one line that changes on a terminal, else a line every few seconds.
 type progress struct {
 	w        io.Writer
 	terminal bool
@@ -19,9 +19,10 @@ type progress struct {
 	shown bool       // a line that will be overwritten stands on the terminal
 }
 
-// progressState is a moment of a load.
+// progressState is a moment of it.
 type progressState struct {
-	rows    int64         // written
+	rows    int64         // through already
+	verb    string        // what was done with them, such as written
 	read    int64         // bytes of the file
 	size    int64         // of the file in bytes; 0: not known
 	elapsed time.Duration // since the start
@@ -85,7 +86,7 @@ func (s progressState) line(bar bool) string {
 	if done >= 0 {
 		fmt.Fprintf(&text, "%5.1f %%  ", 100*done)
 	}
-	fmt.Fprintf(&text, "%s written, %s of the file read, %.0f rows/s", plural(s.rows, "row"), bytesText(s.read), perSecond(s.rows, s.elapsed))
+	fmt.Fprintf(&text, "%s %s, %s of the file read, %.0f rows/s", plural(s.rows, "row"), s.verb, bytesText(s.read), perSecond(s.rows, s.elapsed))
 	if done > 0 {
 		left := time.Duration(float64(s.elapsed) * (1 - done) / done)
 		fmt.Fprintf(&text, ", ETA %v", left.Round(time.Second))

@@ -244,7 +244,7 @@ func (s *service) learn(service, ctx context.Context, t *consumer.Tenure) error 
 // training returns the configuration of a trainer that goes on from a cut.
 func (s *service) training(from *train.Cut, observer train.Observer) train.Config {
 	return train.Config{
-		Models: s.specs, Seed: s.cfg.Seed, From: from, Mode: s.mode(), Observer: observer, Logger: s.log,
+		Models: s.specs, Best: s.cfg.Champion == "best", TwinAge: s.cfg.TwinAge, Seed: s.cfg.Seed, From: from, Mode: s.mode(), Observer: observer, Logger: s.log,
 	}
 }
 

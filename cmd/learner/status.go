@@ -33,6 +33,13 @@ type status struct {
 	Partitions []partition   `json:"partitions"`
 	Models     []modelStatus `json:"models"`
 	Test       *testRun      `json:"test"` // the newest measurement
+
+	Champion  championStatus   `json:"champion"`
+	TwinAge   uint64           `json:"twin_age_records"` // 0: there is no frozen twin
+	Baselines []baselineStatus `json:"baselines"`        // on the train records
+	Drift     []driftStatus    `json:"drift"`
+	Stability []featureStatus  `json:"stability"`
+	Events    []eventStatus    `json:"events"` // the newest, oldest first
 }
 
 // partition is one partition of the train topic.
@@ -58,6 +65,11 @@ type modelStatus struct {
 	Next         map[int32]int64 `json:"next_offsets"`
 	Since        map[int32]int64 `json:"since_offsets"` // the first that it was to learn
 	Test         *scores         `json:"test"`
+
+	RecentRecords  int              `json:"recent_records"` // newest records that the recent scores are of
+	RecentAccuracy serve.Float      `json:"recent_accuracy"`
+	RecentLoss     serve.Float      `json:"recent_loss"`
+	Comparison     *modelComparison `json:"comparison"` // with the champion; null: this is the champion
 }
 
 // status gathers what /api/status shows.
@@ -66,7 +78,8 @@ func (s *service) status() status {
 	st := status{
 		Build: currentBuild(), Started: s.started, Role: consumer.Joining, Ready: len(reasons) == 0, Reasons: reasons,
 		Group: s.cfg.Group, TrainTopic: s.cfg.TrainTopic, TestTopic: s.cfg.TestTopic, Test: s.tests.Load(),
-		Models: []modelStatus{}, Partitions: []partition{},
+		Models: []modelStatus{}, Partitions: []partition{}, Baselines: []baselineStatus{}, Drift: []driftStatus{},
+		Stability: []featureStatus{}, Events: []eventStatus{},
 	}
 	if m := s.membership.Load(); m != nil {
 		st.Role = m.State
@@ -92,7 +105,7 @@ func (s *service) status() status {
 		}
 	}
 	for i, snapshot := range s.snapshots() {
-		m := modelStatus{Name: s.specs[i].Name, Kind: s.specs[i].Kind, Champion: i == 0}
+		m := modelStatus{Name: s.specs[i].Name, Kind: s.specs[i].Kind}
 		if snapshot != nil {
 			accuracy, loss := progressive(snapshot)
 			m.Records, m.Accuracy, m.Loss = snapshot.Records, serve.Float(accuracy), serve.Float(loss)
@@ -103,6 +116,9 @@ func (s *service) status() status {
 			m.Test = st.Test.models[m.Name]
 		}
 		st.Models = append(st.Models, m)
+	}
+	if c := s.comparison(); c != nil {
+		st.compare(c, s.cfg)
 	}
 	return st
 }

@@ -296,6 +296,8 @@ func (*untilCaughtUp) Lost(int32, int64)                                {}
 func (*untilCaughtUp) Waiting(int)                                      {}
 func (*untilCaughtUp) DrawnBack(int32)                                  {}
 func (*untilCaughtUp) Learned(string, int, int, float64, time.Duration) {}
+func (*untilCaughtUp) Happened(train.Event)                             {}
+func (*untilCaughtUp) Compared(*train.Comparison)                       {}
 func (u *untilCaughtUp) Published(s *train.Snapshot) {
 	if s.CaughtUp {
 		u.stop()

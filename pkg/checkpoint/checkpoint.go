@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,13 +38,15 @@ type Checkpoint struct {
 	Partitions []Partition
 	Turn       int32  // the merge's own state: the partition that was taken last; -1: none yet
 	Features   int    // of a row; 0: not settled yet
+	Records    uint64 // of the sequence that the cut has behind it
 	Gap        bool   // the log had lost records that the lineage should have learned
 	Lost       int64  // how many offsets
 	ConfigRows string // hash of all that decides what a row is and which comes next: format, label, features, order
 	Models     []Model
-	Champion   string
-	Build      string    // for people
-	Created    time.Time // for people
+	Champion   string       // name of the model that answers for the service
+	Comparison []sgd.Tensor // the whole state of what compares the models; none: it begins anew
+	Build      string       // for people
+	Created    time.Time    // for people
 }
 
 // Source is what a checkpoint belongs to. It counts only for its own cluster, topic, and group.
@@ -99,8 +102,8 @@ func (c *Checkpoint) Next(partition int32) (int64, bool) {
 	return 0, false
 }
 
-// A checkpoint is a safetensors file. Its tensors are named model/tensor; everything else is in the metadata, text as it
-// is and what has structure as JSON.
+// A checkpoint is a safetensors file. Its tensors are named model/tensor, those of the comparison /tensor, as no model is
+// without a name; everything else is in the metadata, text as it is and what has structure as JSON.
 const (
 	format  = "learner-checkpoint"
 	version = "1"
@@ -108,6 +111,9 @@ const (
 	sumField = `"sha256":"` // in the header; JSON cannot hold these bytes anywhere else than at this key
 	sumSize  = 2 * sha256.Size
 )
+
+// optional are the keys that a checkpoint may be without, because earlier releases knew nothing of them.
+var optional = []string{"records"}
 
 // fields returns a pointer to everything that is kept in the metadata, by key.
 func (c *Checkpoint) fields() map[string]any {
@@ -123,6 +129,7 @@ func (c *Checkpoint) fields() map[string]any {
 		"partitions":  &c.Partitions,
 		"turn":        &c.Turn,
 		"features":    &c.Features,
+		"records":     &c.Records,
 		"gap":         &c.Gap,
 		"lost":        &c.Lost,
 		"config_rows": &c.ConfigRows,
@@ -155,16 +162,13 @@ func (c *Checkpoint) Encode() ([]byte, error) {
 		}
 		metadata[key] = string(text)
 	}
-	var tensors []sgd.Tensor
+	tensors := named(nil, "", c.Comparison)
 	for i := range c.Models {
 		m := &c.Models[i]
-		if strings.Contains(m.Name, "/") {
-			return nil, fmt.Errorf("encode checkpoint %s: model name %q has a slash", c.ID, m.Name)
+		if m.Name == "" || strings.Contains(m.Name, "/") {
+			return nil, fmt.Errorf("encode checkpoint %s: model name %q is empty or has a slash", c.ID, m.Name)
 		}
-		for _, t := range m.Tensors {
-			t.Name = m.Name + "/" + t.Name
-			tensors = append(tensors, t)
-		}
+		tensors = named(tensors, m.Name, m.Tensors)
 	}
 	var file bytes.Buffer
 	if err := WriteSafetensors(&file, tensors, metadata); err != nil {
@@ -173,6 +177,15 @@ func (c *Checkpoint) Encode() ([]byte, error) {
 	at, _ := sumPlace(file.Bytes())
 	copy(file.Bytes()[at:], sum(file.Bytes(), at))
 	return file.Bytes(), nil
+}
+
+// named appends tensors to dst under the names that they have in a file.
+func named(dst []sgd.Tensor, owner string, tensors []sgd.Tensor) []sgd.Tensor {
+	for _, t := range tensors {
+		t.Name = owner + "/" + t.Name
+		dst = append(dst, t)
+	}
+	return dst
 }
 
 // sumPlace returns where in the file the sum is, and whether there is room for one.
@@ -230,6 +243,9 @@ func Decode(file []byte) (*Checkpoint, error) {
 func (c *Checkpoint) decode(metadata map[string]string, tensors []sgd.Tensor) error {
 	for key, field := range c.fields() {
 		text, ok := metadata[key]
+		if !ok && slices.Contains(optional, key) {
+			continue
+		}
 		if !ok {
 			return fmt.Errorf("metadata %q is missing", key)
 		}
@@ -246,18 +262,19 @@ func (c *Checkpoint) decode(metadata map[string]string, tensors []sgd.Tensor) er
 			return fmt.Errorf("metadata %q: %w", key, err)
 		}
 	}
-	models := make(map[string]*Model, len(c.Models))
+	owners := make(map[string]*[]sgd.Tensor, len(c.Models)+1)
 	for i := range c.Models {
-		models[c.Models[i].Name] = &c.Models[i]
+		owners[c.Models[i].Name] = &c.Models[i].Tensors
 	}
+	owners[""] = &c.Comparison
 	for _, t := range tensors {
-		name, rest, _ := strings.Cut(t.Name, "/")
-		m := models[name]
-		if m == nil {
+		name, rest, slash := strings.Cut(t.Name, "/")
+		owner := owners[name]
+		if owner == nil || !slash {
 			return fmt.Errorf("tensor %q belongs to no model", t.Name)
 		}
 		t.Name = rest
-		m.Tensors = append(m.Tensors, t)
+		*owner = append(*owner, t)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ func sampleCheckpoint() *Checkpoint {
 			{Partition: 0, Next: 10, Start: 5, Settled: 20, End: 15, Last: Batch{Base: 8, Last: 9, Time: 1_700_000_000_000_001, LeaderEpoch: 2}},
 			{Partition: 1, Next: math.MaxInt64, Last: Batch{Base: -1, Last: -1}},
 		},
-		Turn: -1, Features: 2, Gap: true, Lost: 12, ConfigRows: "rows", Champion: "logistic", Build: "v1", Created: time.Unix(1e9, 5).UTC(),
+		Turn: -1, Features: 2, Records: math.MaxUint64, Gap: true, Lost: 12, ConfigRows: "rows", Champion: "logistic", Build: "v1", Created: time.Unix(1e9, 5).UTC(),
 		Models: []Model{
 			{
 				Name: "logistic", Kind: "logistic", ConfigHash: "l", Since: map[int32]int64{0: 5, 1: 0}, Records: math.MaxUint64,
@@ -38,6 +39,11 @@ func sampleCheckpoint() *Checkpoint {
 				},
 			},
 			{Name: "fresh", Kind: "mlp", ConfigHash: "m"},
+		},
+		// The names of these would be those of a model's tensors, were it not for the owner's.
+		Comparison: []sgd.Tensor{
+			{Name: "logistic/weights", Shape: []int{1}, Data: []float64{7}},
+			{Name: "steps", Shape: []int{}, Data: []uint64{9}},
 		},
 	}
 }
@@ -98,6 +104,23 @@ func TestSampleCheckpointHasEverything(t *testing.T) {
 	}
 }
 
+// A checkpoint of a release that did not compare models is read as one without a comparison.
+func TestDecodesWithoutComparison(t *testing.T) {
+	want := sampleCheckpoint()
+	file := forge(t, encode(t, want), func(m map[string]string, tensors *[]sgd.Tensor) {
+		delete(m, "records")
+		*tensors = slices.DeleteFunc(*tensors, func(t sgd.Tensor) bool { return strings.HasPrefix(t.Name, "/") })
+	})
+	got, err := Decode(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.Records, want.Comparison = 0, nil
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
 func TestDecodeRefusesEveryDamage(t *testing.T) {
 	file := encode(t, sampleCheckpoint())
 	for i := range file {
@@ -131,6 +154,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"an id that is none", func(m map[string]string, _ *[]sgd.Tensor) { m["id"] = "x" }, `metadata "id"`, ErrCorrupt},
 		{"text for a number", func(m map[string]string, _ *[]sgd.Tensor) { m["features"] = `"2"` }, `metadata "features"`, ErrCorrupt},
 		{"a partition out of range", func(m map[string]string, _ *[]sgd.Tensor) { m["partitions"] = `[{"partition":2147483648}]` }, `metadata "partitions"`, ErrCorrupt},
+		{"a tensor of nobody", func(_ map[string]string, t *[]sgd.Tensor) { (*t)[0].Name = "logistic" }, `"logistic" belongs to no model`, ErrCorrupt},
 		{"a tensor of no model", func(_ map[string]string, t *[]sgd.Tensor) { (*t)[0].Name = "other/weights" }, `"other/weights" belongs to no model`, ErrCorrupt},
 	}
 	for _, tt := range tests {
@@ -150,6 +174,7 @@ func TestEncodeRefuses(t *testing.T) {
 		want   string
 	}{
 		{"a model name with a slash", func(c *Checkpoint) { c.Models[0].Name = "a/b" }, `model name "a/b"`},
+		{"a model without a name", func(c *Checkpoint) { c.Models[0].Name = "" }, `model name ""`},
 		{"two models of one name", func(c *Checkpoint) { c.Models = append(c.Models, c.Models[0]) }, "two of this name"},
 		{"a group that is not UTF-8", func(c *Checkpoint) { c.Group = "\xff" }, "not UTF-8"},
 	}
@@ -237,7 +262,7 @@ func TestCheckpointAndPython(t *testing.T) {
 	}
 	want := view{
 		"aa/7/cc", testSource.Group,
-		[]string{"logistic/steps", "logistic/weights", "logistic/window/bits"},
+		[]string{"/logistic/weights", "/steps", "logistic/steps", "logistic/weights", "logistic/window/bits"},
 		[]float64{-0.5, 1e-300},
 		[]int64{10, math.MaxInt64},
 		math.MaxUint64,

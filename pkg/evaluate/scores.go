@@ -123,3 +123,13 @@ func auc(answers []answer) float64 {
 	}
 	return float64(twice) / 2 / (float64(below) * float64(ones))
 }
+
+// AUC returns the area under the ROC curve, as in [Scores], of the probabilities that were answered for rows with the
+// labels y, 0 or 1. It takes further memory while it runs, 24 bytes a row.
+func AUC(prob, y []float64) float64 {
+	answers := make([]answer, len(prob))
+	for i, p := range prob {
+		answers[i] = answer{prob: p, label: int(y[i])}
+	}
+	return auc(answers)
+}

@@ -18,6 +18,8 @@ type modelSeries struct {
 	learningRate, weightNorm, updateNorm prometheus.Gauge
 
 	records, progressiveAccuracy, progressiveLoss prometheus.Gauge
+	recentRecords, recentAccuracy, recentLoss     prometheus.Gauge
+	compared, difference, low, high               prometheus.Gauge
 
 	refusedSteps atomic.Uint64 // of the model's whole life, as told last; MaxUint64: never told
 
@@ -47,6 +49,23 @@ func (m *Metrics) newLearning(c *catalogue) {
 		"Part of its whole life's records that the model predicted right before learning from them. NaN: none yet.", "model")
 	meanLoss := c.gauge("learner_model_progressive_loss",
 		"Mean log loss, in nats, over the model's whole life, before learning. NaN: none yet.", "model")
+	recentRecords := c.gauge("learner_model_recent_records",
+		"How many of the model's newest records its recent scores are of. NaN: none yet.", "model")
+	recentAccuracy := c.gauge("learner_model_recent_accuracy_ratio",
+		"Part of the model's newest records, up to 10,000, that it predicted right before learning from them. NaN: none yet.", "model")
+	recentLoss := c.gauge("learner_model_recent_loss",
+		"Mean log loss, in nats, over the model's newest records, up to 10,000, before learning. NaN: none yet.", "model")
+	compared := c.gauge("learner_comparison_records",
+		"Records over which the model is compared with the champion: it begins anew now and then, so that an old advantage does not "+
+			"hide a new one. NaN: not compared.", "model")
+	difference := c.gauge("learner_comparison_difference",
+		"Mean log loss of the champion less that of the model over these records, in nats, each capped at 5: above 0 the model is "+
+			"better. NaN: not compared.", "model")
+	low := c.gauge("learner_comparison_low",
+		"Lower bound of the difference, which holds with the upper one however often it is looked at: above 0 the model is better for "+
+			"certain. NaN: not compared.", "model")
+	high := c.gauge("learner_comparison_high",
+		"Upper bound of the difference: below 0 the model is worse for certain. NaN: not compared.", "model")
 	champion := c.gauge("learner_champion", "1 for the model that answers for the service, else 0.", "model")
 	scores := newScoreFamilies(c)
 
@@ -63,6 +82,13 @@ func (m *Metrics) newLearning(c *catalogue) {
 			records:             records.WithLabelValues(name),
 			progressiveAccuracy: unmeasured(accuracy, name),
 			progressiveLoss:     unmeasured(meanLoss, name),
+			recentRecords:       unmeasured(recentRecords, name),
+			recentAccuracy:      unmeasured(recentAccuracy, name),
+			recentLoss:          unmeasured(recentLoss, name),
+			compared:            unmeasured(compared, name),
+			difference:          unmeasured(difference, name),
+			low:                 unmeasured(low, name),
+			high:                unmeasured(high, name),
 			champion:            champion.WithLabelValues(name),
 			test:                scores.model(name),
 		}

@@ -47,6 +47,7 @@ type Metrics struct {
 	// Models and their scores.
 	info      *prometheus.GaugeVec
 	models    children[string, *modelSeries]
+	comparing comparingSeries
 	baselines children[string, baselineSeries]
 	runs      testRunSeries
 
@@ -70,6 +71,7 @@ func New(reg prometheus.Registerer, cfg Config) *Metrics {
 	m.newConsuming(c, cfg)
 	m.newCheckpoints(c, cfg)
 	m.newLearning(c)
+	m.newComparing(c)
 	m.newScoring(c)
 	m.newHTTP(c)
 	for _, name := range cfg.Models {

@@ -84,8 +84,33 @@ func TestSeriesThatExistFromTheStart(t *testing.T) {
 		# TYPE learner_test_accuracy_ratio gauge
 		learner_test_accuracy_ratio{model="logistic"} NaN
 		# TYPE learner_test_baseline_loss gauge
+		learner_test_baseline_loss{baseline="frozen_twin"} NaN
 		learner_test_baseline_loss{baseline="last_label"} NaN
 		learner_test_baseline_loss{baseline="majority"} NaN
+		# TYPE learner_model_recent_records gauge
+		learner_model_recent_records{model="logistic"} NaN
+		# TYPE learner_comparison_records gauge
+		learner_comparison_records{model="logistic"} NaN
+		# TYPE learner_champion_changes_total counter
+		learner_champion_changes_total 0
+		# TYPE learner_baseline_recent_loss gauge
+		learner_baseline_recent_loss{baseline="frozen_twin"} NaN
+		learner_baseline_recent_loss{baseline="last_label"} NaN
+		learner_baseline_recent_loss{baseline="majority"} NaN
+		# TYPE learner_twin_age_records gauge
+		learner_twin_age_records NaN
+		# TYPE learner_drift_detected_total counter
+		learner_drift_detected_total{detector="adwin",signal="champion"} 0
+		learner_drift_detected_total{detector="adwin",signal="excess"} 0
+		learner_drift_detected_total{detector="page_hinkley",signal="champion"} 0
+		learner_drift_detected_total{detector="page_hinkley",signal="excess"} 0
+		learner_drift_detected_total{detector="psi",signal="features"} 0
+		# TYPE learner_drift_score gauge
+		learner_drift_score{detector="adwin",signal="champion"} NaN
+		learner_drift_score{detector="adwin",signal="excess"} NaN
+		learner_drift_score{detector="page_hinkley",signal="champion"} NaN
+		learner_drift_score{detector="page_hinkley",signal="excess"} NaN
+		learner_drift_score{detector="psi",signal="features"} NaN
 		# TYPE learner_test_runs_total counter
 		learner_test_runs_total{result="failure"} 0
 		learner_test_runs_total{result="success"} 0
@@ -286,6 +311,83 @@ func TestLearning(t *testing.T) {
 	}
 }
 
+func TestComparing(t *testing.T) {
+	m, reg := newMetrics(t)
+	m.Champion("logistic")
+	m.Recent("logistic", 9950, 0.75, 0.5)
+	m.Recent("late", 0, math.NaN(), math.NaN())
+	m.Difference("logistic", math.NaN(), math.NaN(), math.NaN(), math.NaN()) // the champion itself
+	m.Difference("late", 2048, -0.25, -0.5, 0.125)
+	m.ChampionChanged()
+	m.Champion("late")
+	m.ProgressiveBaseline("majority", 0.5, 0.625, 0.5625, 0.6875)
+	m.ProgressiveBaseline("frozen_twin", math.NaN(), math.NaN(), math.NaN(), math.NaN())
+	m.TwinAge(100_000)
+	m.DriftScore("adwin", "excess", 0.75)
+	m.Drifted("psi", "features")
+	m.Drifted("psi", "features")
+	m.Stability("energy", 0.125)
+	m.Stability("3", math.NaN())
+	expect(t, reg, `# TYPE learner_model_recent_records gauge
+		learner_model_recent_records{model="late"} 0
+		learner_model_recent_records{model="logistic"} 9950
+		# TYPE learner_model_recent_accuracy_ratio gauge
+		learner_model_recent_accuracy_ratio{model="late"} NaN
+		learner_model_recent_accuracy_ratio{model="logistic"} 0.75
+		# TYPE learner_model_recent_loss gauge
+		learner_model_recent_loss{model="late"} NaN
+		learner_model_recent_loss{model="logistic"} 0.5
+		# TYPE learner_comparison_records gauge
+		learner_comparison_records{model="late"} 2048
+		learner_comparison_records{model="logistic"} NaN
+		# TYPE learner_comparison_difference gauge
+		learner_comparison_difference{model="late"} -0.25
+		learner_comparison_difference{model="logistic"} NaN
+		# TYPE learner_comparison_low gauge
+		learner_comparison_low{model="late"} -0.5
+		learner_comparison_low{model="logistic"} NaN
+		# TYPE learner_comparison_high gauge
+		learner_comparison_high{model="late"} 0.125
+		learner_comparison_high{model="logistic"} NaN
+		# TYPE learner_champion gauge
+		learner_champion{model="late"} 1
+		learner_champion{model="logistic"} 0
+		# TYPE learner_champion_changes_total counter
+		learner_champion_changes_total 1
+		# TYPE learner_baseline_accuracy_ratio gauge
+		learner_baseline_accuracy_ratio{baseline="frozen_twin"} NaN
+		learner_baseline_accuracy_ratio{baseline="last_label"} NaN
+		learner_baseline_accuracy_ratio{baseline="majority"} 0.5
+		# TYPE learner_baseline_loss gauge
+		learner_baseline_loss{baseline="frozen_twin"} NaN
+		learner_baseline_loss{baseline="last_label"} NaN
+		learner_baseline_loss{baseline="majority"} 0.625
+		# TYPE learner_baseline_recent_accuracy_ratio gauge
+		learner_baseline_recent_accuracy_ratio{baseline="frozen_twin"} NaN
+		learner_baseline_recent_accuracy_ratio{baseline="last_label"} NaN
+		learner_baseline_recent_accuracy_ratio{baseline="majority"} 0.5625
+		# TYPE learner_baseline_recent_loss gauge
+		learner_baseline_recent_loss{baseline="frozen_twin"} NaN
+		learner_baseline_recent_loss{baseline="last_label"} NaN
+		learner_baseline_recent_loss{baseline="majority"} 0.6875
+		# TYPE learner_twin_age_records gauge
+		learner_twin_age_records 100000
+		# TYPE learner_feature_population_stability_index gauge
+		learner_feature_population_stability_index{feature="3"} NaN
+		learner_feature_population_stability_index{feature="energy"} 0.125
+	`)
+	for _, d := range []struct {
+		detector, signal string
+		score, reports   float64
+	}{{"adwin", "excess", 0.75, 0}, {"psi", "features", math.NaN(), 2}} {
+		score := value(t, reg, "learner_drift_score", "detector", d.detector, "signal", d.signal)
+		reports := value(t, reg, "learner_drift_detected_total", "detector", d.detector, "signal", d.signal)
+		if score != d.score && !math.IsNaN(d.score) || reports != d.reports {
+			t.Errorf("%+v: score %v, %v reports", d, score, reports)
+		}
+	}
+}
+
 // A model that went back to an older state brings a lower count, which must neither shrink nor swell the counter.
 func TestRefusedStepsCountGrowthOnly(t *testing.T) {
 	m, reg := newMetrics(t)
@@ -332,6 +434,7 @@ func TestScoring(t *testing.T) {
 	m, reg := newMetrics(t)
 	m.Tested("logistic", testScores())
 	m.Baseline("majority", evaluate.Scores{Records: 10, Accuracy: 0.6, LogLoss: 0.67})
+	m.Baseline("frozen_twin", evaluate.Scores{Records: 10, Accuracy: 0.7, LogLoss: 0.5})
 	m.Baseline("last_label", evaluate.NewWindow(10).LastLabel()) // of no record
 	expect(t, reg, `# TYPE learner_test_accuracy_ratio gauge
 		learner_test_accuracy_ratio{model="logistic"} 0.8
@@ -355,9 +458,11 @@ func TestScoring(t *testing.T) {
 		learner_test_confusion_records{actual="1",model="logistic",predicted="0"} 1
 		learner_test_confusion_records{actual="1",model="logistic",predicted="1"} 3
 		# TYPE learner_test_baseline_accuracy_ratio gauge
+		learner_test_baseline_accuracy_ratio{baseline="frozen_twin"} 0.7
 		learner_test_baseline_accuracy_ratio{baseline="last_label"} NaN
 		learner_test_baseline_accuracy_ratio{baseline="majority"} 0.6
 		# TYPE learner_test_baseline_loss gauge
+		learner_test_baseline_loss{baseline="frozen_twin"} 0.5
 		learner_test_baseline_loss{baseline="last_label"} NaN
 		learner_test_baseline_loss{baseline="majority"} 0.67
 	`)
@@ -466,10 +571,18 @@ func callAll(m *Metrics) {
 	m.Tested("logistic", testScores())
 	m.Baseline("majority", testScores())
 	m.TestRun(true, time.Second, 1)
+	m.ChampionChanged()
+	m.Drifted("adwin", "excess")
 	m.Requested("/", "GET", 200, time.Second)
 }
 
 func callOften(m *Metrics) {
+	m.Recent("logistic", 1000, 0.7, 0.5)
+	m.Difference("logistic", 1000, 0.1, 0.05, 0.15)
+	m.ProgressiveBaseline("majority", 0.7, 0.5, 0.7, 0.5)
+	m.TwinAge(1000)
+	m.DriftScore("adwin", "excess", 0.5)
+	m.Stability("0", 0.1)
 	m.Passed(300, 1000, 100000, 5, time.Unix(5, 0))
 	m.Refused(300, 5, bad)
 	m.Lag(300, 1, 1, 2)

@@ -93,15 +93,16 @@ func (f *scoreFamilies) model(name string) *scoreSeries {
 
 func (m *Metrics) newScoring(c *catalogue) {
 	accuracy := c.gauge("learner_test_baseline_accuracy_ratio",
-		"What a predictor without features reaches on the test window: the majority class, or the last label. NaN: nothing measured yet.",
+		"What a baseline reaches on the test window: the majority class, the last label, or the frozen twin. NaN: nothing measured yet.",
 		"baseline")
 	loss := c.gauge("learner_test_baseline_loss",
-		"Mean log loss, in nats, of a predictor without features on the test window. NaN: nothing measured yet.", "baseline")
+		"Mean log loss, in nats, of a baseline on the test window. NaN: nothing measured yet.", "baseline")
 	m.baselines.create = func(name string) baselineSeries {
 		return baselineSeries{unmeasured(accuracy, name), unmeasured(loss, name)}
 	}
 	m.baselines.of("majority")
 	m.baselines.of("last_label")
+	m.baselines.of("frozen_twin")
 
 	runs := c.counter("learner_test_runs_total", "Test runs, by result.", "result")
 	m.runs = testRunSeries{
@@ -138,7 +139,7 @@ func (m *Metrics) Tested(model string, scores evaluate.Scores) {
 	}
 }
 
-// Baseline sets the scores of a predictor without features. name is majority or last_label.
+// Baseline sets the scores of a baseline on the test window. name is majority, last_label, or frozen_twin.
 func (m *Metrics) Baseline(name string, scores evaluate.Scores) {
 	s := m.baselines.of(name)
 	s.accuracy.Set(scores.Accuracy)

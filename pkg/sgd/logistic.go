@@ -1,148 +1,175 @@
 package sgd
 
-import (
-	"math"
-	"slices"
-)
+import "math"
 
-// logistic is logistic regression on standardised features by stochastic gradient descent, one step a record.
-//
-// For a row, the scaler takes it in and gives z. The answer is σ(bias + w·z), and the step is
-// w -= η·g·z, bias -= η·g with g = answer - label and η = rate/√t. Weights and bias start at 0.
-//
-// A row is refused where the scaler's moments would not be finite. Weights and bias always are: g is inside ±1, z
-// inside ±5, and η at most maxRate, so that no number of steps carries them anywhere near the largest float64.
-type logistic struct {
-	schedule inverseSqrt
-	loss     logLoss
-	scaler   scaler
-	weights  []float64
-	bias     float64
-	steps    uint64 // taken; a refused step is none
-	refused  uint64 // rows
-
-	z    []float64 // the last row, standardised
-	last float64   // η·g of the last row, 0 if it was refused
+// gradientStep is a linear learner that an optimiser moves against the gradient of a loss.
+type gradientStep struct {
+	loss      loss
+	optimizer optimizer
+	now       *memory
+	next      *memory // what the optimiser writes; after a step that was taken, what was before it
+	moved     bool    // the last step was taken
+	refused   uint64
 }
 
-// maxRate is the largest learning rate that a model can be given.
-const maxRate = 1e6
-
-// logisticOptions reads the options of the kind logistic: rate, the learning rate of the first step.
-func logisticOptions(o *options) builder {
-	schedule := inverseSqrt{rate: o.positive("rate", 0.5, maxRate)}
-	return func(width int, _ uint64) Model {
-		return &logistic{
-			schedule: schedule,
-			scaler:   newScaler(width),
-			weights:  make([]float64, width),
-			z:        make([]float64, width),
-		}
-	}
+func newGradientStep(width int, l loss, o optimizer) *gradientStep {
+	sums := len(o.sums())
+	return &gradientStep{loss: l, optimizer: o, now: newMemory(width, sums), next: newMemory(width, sums)}
 }
 
-func (m *logistic) Outputs() int { return 1 }
-
-func (m *logistic) Learn(rows *Rows, prob []float64) {
-	if rows.Width != len(m.weights) {
-		panic("sgd: row of another width than the model's")
+// step returns the margin w·v, which counts as log-odds but for the losses of [labelAimed].
+func (m *gradientStep) step(v []float64, label, c float64) float64 {
+	margin := dot(0, m.now.weights, v)
+	m.moved = false
+	if c == 0 {
+		return margin
 	}
-	for i, label := range rows.Y {
-		prob[i] = m.learn(rows.Row(i), label)
-	}
-}
-
-// learn takes one step and returns the answer before it. Where the moments with this row are not finite, it takes none,
-// and the answer is by the moments without the row.
-func (m *logistic) learn(x []float64, label float64) float64 {
-	if !m.scaler.advance(m.z, x) {
-		m.scaler.standardise(m.z, x)
+	m.next.t = m.now.t + c
+	small := m.optimizer.step(m.next, m.now, v, m.loss.gradient(margin, label), c)
+	if !small && !m.next.inRange() {
 		m.refused++
-		m.last = 0
-		return sigmoid(dot(m.bias, m.weights, m.z))
+		return margin
 	}
-	m.scaler.commit()
-	m.steps++
-	prob, gradient := m.loss.step(dot(m.bias, m.weights, m.z), label)
-	step := float64(m.schedule.at(m.steps) * gradient)
-	descend(m.weights, m.z, step)
-	m.bias -= step
-	m.last = step
-	return prob
+	m.now, m.next = m.next, m.now
+	m.moved = true
+	return margin
 }
 
-func (m *logistic) State() []Tensor {
-	return append(m.scaler.state(),
-		vector("weights", m.weights),
-		scalar("bias", m.bias),
-		scalar("steps", m.steps),
-		scalar("nonfinite", m.refused),
-	)
+func (m *gradientStep) weightsNow() []float64 { return m.now.weights }
+
+func (m *gradientStep) rebase(change func(v []float64, start float64)) {
+	change(m.now.weights, 0)
+	for _, sums := range m.now.sums {
+		change(sums, 0)
+	}
+	m.moved = false
 }
 
-func (m *logistic) Restore(state []Tensor) error {
-	from := newStored(state)
-	m.scaler.restore(from)
-	load(from, "weights", m.weights)
-	loadScalar(from, "bias", &m.bias)
-	loadScalar(from, "steps", &m.steps)
+func (m *gradientStep) state() []Tensor {
+	names := m.optimizer.sums()
+	tensors := make([]Tensor, 0, 3+len(names))
+	tensors = append(tensors, vector("weights", m.now.weights), scalar("seen", m.now.t), scalar("nonfinite", m.refused))
+	for i, name := range names {
+		tensors = append(tensors, vector(name, m.now.sums[i]))
+	}
+	return tensors
+}
+
+func (m *gradientStep) restore(from *stored) {
+	load(from, "weights", m.now.weights)
+	loadScalar(from, "seen", &m.now.t)
 	loadScalar(from, "nonfinite", &m.refused)
-	return from.done()
+	for i, name := range m.optimizer.sums() {
+		load(from, name, m.now.sums[i])
+	}
+	if !m.now.inRange() || m.now.t < 0 {
+		from.fault("weights or what the optimizer keeps for them: not within ±%g", maxState)
+	}
+	m.moved = false
 }
 
-func (m *logistic) Stats() Stats {
-	return Stats{
-		LearningRate: m.schedule.at(m.steps + 1),
-		WeightNorm:   math.Sqrt(dot(0, m.weights, m.weights)),
-		UpdateNorm:   math.Abs(m.last) * math.Sqrt(dot(1, m.z, m.z)),
-		NonFinite:    m.refused,
+func (m *gradientStep) stats() Stats {
+	s := Stats{
+		LearningRate: m.optimizer.learningRate(m.now.t + 1), WeightNorm: norm(m.now.weights[1:]), NonFinite: m.refused,
 	}
-}
-
-func (m *logistic) Snapshot() Predictor {
-	s := &logisticSnapshot{
-		mean:      slices.Clone(m.scaler.mean),
-		deviation: make([]float64, len(m.weights)),
-		weights:   slices.Clone(m.weights),
-		bias:      m.bias,
-	}
-	for i, v := range m.scaler.variance {
-		s.deviation[i] = math.Sqrt(v)
+	if m.moved {
+		s.UpdateNorm = distance(m.now.weights, m.next.weights)
 	}
 	return s
 }
 
-// logisticSnapshot answers for rows as a logistic did when it was made.
-type logisticSnapshot struct {
-	mean, deviation, weights []float64
-	bias                     float64
+// memory is all that an optimiser changes.
+type memory struct {
+	weights []float64
+	sums    [][]float64 // what the optimiser keeps for each weight, in the order of its method sums
+	t       float64     // importance of all records learned: their number, if each counts once
 }
 
-func (s *logisticSnapshot) Predict(dst, x []float64) {
-	if len(x) != len(s.weights) {
-		panic("sgd: row of another width than the model's")
+func newMemory(width, sums int) *memory {
+	m := &memory{weights: make([]float64, width), sums: make([][]float64, sums)}
+	for i := range m.sums {
+		m.sums[i] = make([]float64, width)
 	}
-	mean, deviation, weights := s.mean[:len(x)], s.deviation[:len(x)], s.weights[:len(x)]
-	margin := s.bias
-	for i, xi := range x {
-		margin += float64(weights[i] * standard(xi-mean[i], deviation[i]))
-	}
-	dst[0] = sigmoid(margin)
+	return m
 }
 
-// dot returns sum + a[0]*b[0] + a[1]*b[1] + …, added up in this order. a and b have the same length.
-func dot(sum float64, a, b []float64) float64 {
-	b = b[:len(a)]
+func (m *memory) inRange() bool {
+	if !(m.t <= maxState) || !inRange(m.weights) {
+		return false
+	}
+	for _, sums := range m.sums {
+		if !inRange(sums) {
+			return false
+		}
+	}
+	return true
+}
+
+const (
+	// maxState limits weights and sums: what is computed from them on the way, squares and margins, then stays finite, too.
+	maxState = 1e150
+	// smallStep is a length, in units of a vector whose values are within ±1e20, of a step that cannot take weights out of
+	// ±maxState: numbers there are rounded by more than it moves them.
+	smallStep = 1e100
+)
+
+// inRange reports whether all values are numbers within ±maxState.
+func inRange(values []float64) bool {
+	for _, v := range values {
+		if !(math.Abs(v) <= maxState) {
+			return false
+		}
+	}
+	return true
+}
+
+// distance returns the Euclidean distance of a and b.
+func distance(a, b []float64) float64 {
+	var sum float64
 	for i, ai := range a {
-		sum += float64(ai * b[i])
+		d := ai - b[i]
+		sum += float64(d * d)
 	}
-	return sum
+	return math.Sqrt(sum)
 }
 
-// descend takes step·z off the weights. Both have the same length.
-func descend(weights, z []float64, step float64) {
-	z = z[:len(weights)]
-	for i := range weights {
-		weights[i] -= float64(step * z[i])
+// logisticOptions reads the options of the kind logistic: those of gradientOptions.
+func logisticOptions(o *options) expertBuilder { return gradientOptions(o, "logistic") }
+
+// linearOptions reads the options of the kind linear: loss, and those of gradientOptions.
+func linearOptions(o *options) expertBuilder {
+	return gradientOptions(o, o.choice("loss", "hinge", keys(losses)))
+}
+
+// gradientOptions reads the options optimizer, rate, l1, l2, and features.
+func gradientOptions(o *options, lossName string) expertBuilder {
+	l := losses[lossName]
+	makeOptimizer := o.optimizer(l.aimsAtLabel())
+	makeFeatures := o.features(movingFeatures...)
+	return func(width int, seed uint64) expert {
+		f := makeFeatures(width, seed)
+		e := &linear{f, newGradientStep(f.width(), l, makeOptimizer(f.width()))}
+		if l.aimsAtLabel() {
+			return &labelAimed{e}
+		}
+		return e
 	}
+}
+
+// labelAimed is the expert of a loss that aims at the label: it turns margins to log-odds by [labelOdds].
+type labelAimed struct{ *linear }
+
+func (e *labelAimed) learn(b *block, margin []float64) {
+	e.linear.learn(b, margin)
+	for i, m := range margin {
+		margin[i] = labelOdds(m)
+	}
+}
+
+func (e *labelAimed) freeze() frozen { return &frozenLabelAimed{e.linear.freeze()} }
+
+type frozenLabelAimed struct{ frozen }
+
+func (f *frozenLabelAimed) margin(r row, scratch []float64) float64 {
+	return labelOdds(f.frozen.margin(r, scratch))
 }

@@ -7,6 +7,13 @@
 // The same records in the same order give the same bits on every machine: nothing that shapes a model uses math.Exp
 // or math.Log, which differ between CPUs, or a product that the compiler may fuse into a sum (float64(a*b) + c is
 // never fused, says the Go specification).
+//
+// A row goes through a [Model] like this:
+//
+//	row ─▶ scaler ─▶ experts, one or many ─▶ mixer (if many) ─▶ probability
+//
+// The scaler standardises columns, an expert learns and answers with log-odds, and the mixer weighs the answers of
+// several. A kind of model is a choice of experts; a new one is a file with an expert and a line in the table of kinds.
 package sgd
 
 // Rows is a run of examples in learning order, row-major.
@@ -14,7 +21,12 @@ type Rows struct {
 	Width int       // features of each row
 	X     []float64 // Len() × Width, finite
 	Y     []float64 // Len() labels: 0 or 1
+	// Importance holds Len() weights, at least 0: a row of importance c counts as c of its kind, in gradient and curvature.
+	// More than 1e6 counts as 1e6. Nil: each row counts once.
+	Importance []float64
 }
+
+const maxImportance = 1e6
 
 // Len returns the number of rows.
 func (r *Rows) Len() int { return len(r.Y) }

@@ -39,6 +39,8 @@ func (nothing) Waiting(int)                                      {}
 func (nothing) DrawnBack(int32)                                  {}
 func (nothing) Learned(string, int, int, float64, time.Duration) {}
 func (nothing) Published(*Snapshot)                              {}
+func (nothing) Happened(Event)                                   {}
+func (nothing) Compared(*Comparison)                             {}
 
 // idle is a model that learns nothing.
 type idle struct{ recorder }

@@ -19,8 +19,11 @@ import (
 type Cut struct {
 	Place
 	Models []State // in order of configuration
+	// Comparison is the compare stage's state: names with slashes. None: it begins there.
+	Comparison []sgd.Tensor
+	Champion   string // empty: the first model
 
-	left atomic.Int32 // models that have not answered yet
+	left atomic.Int32 // models, and the compare stage, that have not answered yet
 	done chan struct{}
 }
 
@@ -30,6 +33,7 @@ type Place struct {
 	Features   int              // of a row; 0: not settled
 	Gap        bool             // the log had lost records that should have been learned
 	Lost       int64            // how many offsets
+	Records    uint64           // merged in the lineage, held ones not counted
 	Partitions []PartitionPlace // by number
 }
 
@@ -49,7 +53,7 @@ type State struct {
 	Pause   time.Duration   // for how long learning stood still for the copy
 }
 
-// Cut has the order stage set a mark at the next border, and returns when all models have answered at it; learning goes
+// Cut has the order stage set a mark at the next border, and returns when all models and the compare stage have answered at it; learning goes
 // on meanwhile. After Run it returns the place where that ended.
 func (t *Trainer) Cut(ctx context.Context) (*Cut, error) {
 	select {
@@ -77,13 +81,23 @@ func (t *Trainer) Cut(ctx context.Context) (*Cut, error) {
 
 func newCut(models int) *Cut {
 	c := &Cut{Models: make([]State, models), done: make(chan struct{})}
-	c.left.Store(int32(models))
+	c.left.Store(int32(models) + 1)
 	return c
 }
 
 // answer gives the cut the state of model i.
 func (c *Cut) answer(i int, s State) {
 	c.Models[i] = s
+	c.answered()
+}
+
+// compared gives the cut the state of the compare stage.
+func (c *Cut) compared(stage *compare) {
+	c.Comparison, c.Champion = stage.state(), stage.specs[stage.champion].Name
+	c.answered()
+}
+
+func (c *Cut) answered() {
 	if c.left.Add(-1) == 0 {
 		close(c.done)
 	}
@@ -94,7 +108,10 @@ func (o *order) place() Place {
 	if len(o.held) > 0 {
 		return o.beforeHeld
 	}
-	p := Place{Turn: o.turn, Features: o.width, Gap: o.gap, Lost: o.lost, Partitions: make([]PartitionPlace, len(o.lanes))}
+	p := Place{
+		Turn: o.turn, Features: o.width, Gap: o.gap, Lost: o.lost, Records: o.records,
+		Partitions: make([]PartitionPlace, len(o.lanes)),
+	}
 	for i, l := range o.lanes {
 		p.Partitions[i] = PartitionPlace{
 			Partition: l.id, Next: l.next, Start: l.start, Settled: l.settled, End: l.end, Passed: l.lastPassed(),
@@ -123,7 +140,7 @@ func (o *order) restore(ctx context.Context, p *Place) bool {
 	if p == nil {
 		return true
 	}
-	o.turn, o.width, o.gap, o.lost = p.Turn, p.Features, p.Gap, p.Lost
+	o.turn, o.width, o.gap, o.lost, o.records = p.Turn, p.Features, p.Gap, p.Lost, p.Records
 	for _, at := range p.Partitions {
 		l := newLane(at.Partition, at.Next)
 		l.start, l.settled, l.end, l.passed = at.Start, at.Settled, at.End, at.Passed
@@ -154,9 +171,7 @@ func (l *learner) state() State {
 		tensors = l.model.State()
 	}
 	tensors = append(tensors,
-		sgd.Tensor{Name: progressiveRecords, Shape: []int{}, Data: []uint64{l.records}},
-		sgd.Tensor{Name: progressiveCorrect, Shape: []int{}, Data: []uint64{l.correct}},
-		sgd.Tensor{Name: progressiveLoss, Shape: []int{}, Data: []float64{l.loss}})
+		one(progressiveRecords, l.records), one(progressiveCorrect, l.correct), one(progressiveLoss, l.loss))
 	return State{
 		Name: l.spec.Name, Tensors: tensors, Records: l.records, Since: maps.Clone(l.since), Pause: time.Since(start),
 	}
@@ -164,22 +179,12 @@ func (l *learner) state() State {
 
 // restore takes up the model from its part of a cut. Without features there is no model yet.
 func (l *learner) restore(s *State, features int) error {
-	var own []sgd.Tensor
-	scores := make(map[string]sgd.Tensor)
-	for _, t := range s.Tensors {
-		if strings.HasPrefix(t.Name, progressivePrefix) {
-			scores[t.Name] = t
-		} else {
-			own = append(own, t)
-		}
-	}
-	err := errors.Join(
-		scalar(scores, progressiveRecords, &l.records),
-		scalar(scores, progressiveCorrect, &l.correct),
-		scalar(scores, progressiveLoss, &l.loss))
-	for _, name := range slices.Sorted(maps.Keys(scores)) {
-		err = errors.Join(err, fmt.Errorf("tensor %s is unknown", name))
-	}
+	from := newStored(slices.DeleteFunc(slices.Clone(s.Tensors), func(t sgd.Tensor) bool { return !isScore(t) }))
+	own := slices.DeleteFunc(slices.Clone(s.Tensors), isScore)
+	value(from, progressiveRecords, &l.records)
+	value(from, progressiveCorrect, &l.correct)
+	value(from, progressiveLoss, &l.loss)
+	err := from.done()
 	if len(own) > 0 || l.records > 0 { // who has learned has tensors: that none is there is a fault
 		l.model, l.features = l.spec.New(features, l.seed), features
 		err = errors.Join(err, l.model.Restore(own))
@@ -191,17 +196,4 @@ func (l *learner) restore(s *State, features int) error {
 	return nil
 }
 
-// scalar stores the only value of the tensor called name in dst, and takes the tensor out of tensors.
-func scalar[T uint64 | float64](tensors map[string]sgd.Tensor, name string, dst *T) error {
-	t, ok := tensors[name]
-	delete(tensors, name)
-	values, typed := t.Data.([]T)
-	switch {
-	case !ok:
-		return fmt.Errorf("tensor %s is missing", name)
-	case !typed || len(values) != 1:
-		return fmt.Errorf("tensor %s holds %T of %v, want one %T", name, t.Data, t.Shape, *dst)
-	}
-	*dst = values[0]
-	return nil
-}
+func isScore(t sgd.Tensor) bool { return strings.HasPrefix(t.Name, progressivePrefix) }

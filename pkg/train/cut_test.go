@@ -307,9 +307,9 @@ func TestStateThatDoesNotFit(t *testing.T) {
 		{"nothing", func(*Cut) {}, nil},
 		{"other width", func(c *Cut) { c.Features = 4 }, []string{"weights", "scaler/mean", "scaler/variance"}},
 		{"width not settled", func(c *Cut) { c.Features = 0 }, []string{"weights"}},
-		{"tensor too long", change("weights", func(t *sgd.Tensor) { t.Data = make([]float64, 4) }), []string{"weights"}},
-		{"scalar of two", change("steps", func(t *sgd.Tensor) { t.Data = make([]uint64, 2) }), []string{"steps"}},
-		{"other type", change("bias", func(t *sgd.Tensor) { t.Data = []float32{1} }), []string{"bias"}},
+		{"tensor too long", change("weights", func(t *sgd.Tensor) { t.Data = make([]float64, 5) }), []string{"weights"}},
+		{"scalar of two", change("seen", func(t *sgd.Tensor) { t.Data = make([]float64, 2) }), []string{"seen"}},
+		{"other type", change("weights", func(t *sgd.Tensor) { t.Data = []float32{1, 2, 3, 4} }), []string{"weights"}},
 		{"missing", without(func(name string) bool { return name == "scaler/count" }), []string{"scaler/count"}},
 		{"none but the scores", without(func(name string) bool { return !strings.HasPrefix(name, progressivePrefix) }), []string{"weights"}},
 		{"no scores", without(func(name string) bool { return strings.HasPrefix(name, progressivePrefix) }), []string{progressiveRecords, progressiveCorrect, progressiveLoss}},
@@ -348,7 +348,7 @@ func TestStateThatDoesNotFit(t *testing.T) {
 func (l *learner) learn0(t *testing.T, width int) {
 	t.Helper()
 	l.see = newWitness()
-	l.learn(&Batch{Rows: sgd.Rows{Width: width, X: make([]float64, width), Y: []float64{1}}})
+	l.learn(&Batch{Rows: sgd.Rows{Width: width, X: make([]float64, width), Y: []float64{1}}, answers: make([]answers, 1)})
 }
 
 // What New was given and what a cut holds are nobody's but theirs.

@@ -9,21 +9,41 @@ import (
 )
 
 const (
-	batchRows    = 1024
-	batchValues  = 32 << 10 // wide rows make shorter batches
-	batchesEach  = 2        // waiting for each model
-	publishEvery = 20 * time.Millisecond
+	batchRows   = 1024
+	batchValues = 32 << 10 // wide rows make shorter batches
+	batchesEach = 2        // waiting for each model
+	// batchesAll is how many there are: being filled, waiting for a model, in its hands, and as many for the compare stage.
+	batchesAll = 1 + batchesEach + 1 + 2
 )
 
-// Batch is a run of the merged sequence. Its border is a place where all models can be compared or kept.
+// Batch is a run of the merged sequence. Its border is a place where all models can be kept. Its rows stay valid until the
+// compare stage is done with it.
 type Batch struct {
 	sgd.Rows
 	Passed   []Passed // partitions that moved, by number
 	CaughtUp bool     // the log as it was at the start ends with this batch
 
-	cut   *Cut         // to be answered behind the batch; usually nil
-	users atomic.Int32 // learners that have not learned it yet
-	free  chan<- *Batch
+	first   uint64       // records of the lineage before the batch
+	cut     *Cut         // to be answered behind the batch; usually nil
+	answers []answers    // by model; each is its learner's, and the compare stage's when all have learned the batch
+	users   atomic.Int32 // learners that have not learned it yet
+	free    chan<- *Batch
+}
+
+// answers are what a model answered to the rows of a batch, each before it was learned.
+type answers struct {
+	prob   []float64
+	loss   []float64      // log loss, nats
+	copies [][]sgd.Tensor // the model's state behind each record whose number in the lineage is a multiple of the twin age
+}
+
+// reserve makes room for so many answers.
+func (a *answers) reserve(rows, outputs int) {
+	if cap(a.loss) < rows {
+		a.loss = make([]float64, max(rows, batchRows))
+		a.prob = make([]float64, len(a.loss)*outputs)
+	}
+	a.prob, a.loss = a.prob[:rows*outputs], a.loss[:rows]
 }
 
 // Passed says how far a batch moved in one partition.
@@ -36,12 +56,15 @@ type Passed struct {
 	Time      int64 // timestamp of the last row, microseconds since 1970
 }
 
-// release says that one learner is done with the batch.
-func (b *Batch) release() {
-	if b.users.Add(-1) == 0 {
-		b.X, b.Y, b.Passed, b.CaughtUp, b.cut = b.X[:0], b.Y[:0], b.Passed[:0], false, nil
-		b.free <- b
+// recycle gives the batch back to the order stage.
+func (b *Batch) recycle() {
+	b.X, b.Y, b.Passed, b.CaughtUp, b.cut = b.X[:0], b.Y[:0], b.Passed[:0], false, nil
+	for i := range b.answers {
+		a := &b.answers[i]
+		clear(a.copies)
+		a.copies = a.copies[:0]
 	}
+	b.free <- b
 }
 
 // Snapshot is a model as it was at a border between two batches. It is immutable.
@@ -66,12 +89,16 @@ type learner struct {
 	index int // in order of configuration; the first reports what was passed
 	see   Observer
 	in    chan *Batch
-	ask   chan chan<- State
-	done  chan struct{}
+	// learned takes each batch from the learner that is the last to have learned it, before that one goes on to the next
+	// batch: so they come in order.
+	learned chan<- *Batch
+	age     uint64 // records between two copies; 0: the model is never the champion, or no copies are taken
+	ask     chan chan<- State
+	done    chan struct{}
 
 	model    sgd.Model // made when the width is known
 	features int
-	prob     []float64
+	part     sgd.Rows // of a batch, to be learned in one go
 	records  uint64
 	correct  uint64
 	loss     float64
@@ -83,14 +110,12 @@ type learner struct {
 
 func (l *learner) run() {
 	defer close(l.done)
-	var published time.Time
-	due := time.NewTimer(publishEvery)
-	due.Stop()
+	pace := newPacer(l.publish)
 	for {
 		select {
 		case b, ok := <-l.in:
 			if !ok {
-				l.publish()
+				pace.publish()
 				return
 			}
 			l.learn(b)
@@ -98,17 +123,12 @@ func (l *learner) run() {
 				b.cut.answer(l.index, l.state())
 			}
 			caughtUp := b.CaughtUp
-			b.release()
-			if now := time.Now(); caughtUp || now.Sub(published) >= publishEvery {
-				l.publish()
-				published = now
-				due.Stop()
-			} else {
-				due.Reset(publishEvery - now.Sub(published))
+			if b.users.Add(-1) == 0 {
+				l.learned <- b // there is room for all batches
 			}
-		case <-due.C:
-			l.publish()
-			published = time.Now()
+			pace.changed(caughtUp)
+		case <-pace.due.C:
+			pace.publish()
 		case answer := <-l.ask:
 			answer <- l.state()
 		}
@@ -124,13 +144,11 @@ func (l *learner) learn(b *Batch) {
 			l.features = b.Width
 			l.model = l.spec.New(b.Width, l.seed)
 		}
-		k := l.model.Outputs()
-		if len(l.prob) < rows*k {
-			l.prob = make([]float64, rows*k)
-		}
-		l.model.Learn(&b.Rows, l.prob)
+		a := &b.answers[l.index]
+		a.reserve(rows, l.model.Outputs())
+		l.step(b, a)
 		correct, loss := l.correct, l.loss
-		l.score(l.prob[:rows*k], b.Y)
+		l.score(a, b.Y)
 		l.see.Learned(l.spec.Name, rows, int(l.correct-correct), l.loss-loss, time.Since(start))
 	}
 	for _, p := range b.Passed {
@@ -145,14 +163,35 @@ func (l *learner) learn(b *Batch) {
 	l.caughtUp = l.caughtUp || b.CaughtUp
 }
 
+// step has the model answer to and learn the rows of a batch, with a stop at each multiple of the age for a copy.
+func (l *learner) step(b *Batch, a *answers) {
+	outputs := l.model.Outputs()
+	for from := 0; from < b.Len(); {
+		to := b.Len()
+		due := copyDue(l.age, b.first+uint64(from))
+		copied := due > 0 && due <= uint64(to-from)
+		if copied {
+			to = from + int(due)
+		}
+		l.part = sgd.Rows{Width: b.Width, X: b.X[from*b.Width : to*b.Width], Y: b.Y[from:to]}
+		l.model.Learn(&l.part, a.prob[from*outputs:])
+		if copied {
+			a.copies = append(a.copies, l.model.State())
+		}
+		from = to
+	}
+	l.part = sgd.Rows{}
+}
+
 // score adds answers to the progressive scores, one by one: sums over batches would depend on where batches end. An
 // answer of at least one half counts as class 1.
-func (l *learner) score(prob, y []float64) {
-	for i, p := range prob {
+func (l *learner) score(a *answers, y []float64) {
+	for i, p := range a.prob {
 		if (p >= .5) == (y[i] == 1) {
 			l.correct++
 		}
-		l.loss += sgd.LogLoss(p, y[i])
+		a.loss[i] = sgd.LogLoss(p, y[i])
+		l.loss += a.loss[i]
 	}
 	l.records += uint64(len(y))
 }

@@ -51,12 +51,12 @@ func names(models ...string) []sgd.Spec {
 	return specs
 }
 
-// numbers returns the tensor of a state as uint64 values.
-func numbers(t rapid.TB, s State, name string) uint64 {
+// numbers returns the first value of a tensor of a state.
+func numbers[T uint64 | float64](t rapid.TB, s State, name string) T {
 	t.Helper()
 	for _, tensor := range s.Tensors {
 		if tensor.Name == name {
-			return tensor.Data.([]uint64)[0]
+			return tensor.Data.([]T)[0]
 		}
 	}
 	t.Fatalf("state without %s", name)
@@ -100,8 +100,9 @@ func TestSnapshotsAndState(t *testing.T) {
 				return
 			}
 			if state.Records > 0 {
-				if n := numbers(t, state, "progressive/records"); n != state.Records || numbers(t, state, "steps") != n {
-					t.Errorf("state of %d records: progressive/records %d, steps %d", state.Records, n, numbers(t, state, "steps"))
+				n, seen := numbers[uint64](t, state, "progressive/records"), numbers[float64](t, state, "seen")
+				if n != state.Records || seen != float64(n) {
+					t.Errorf("state of %d records: progressive/records %d, seen %v", state.Records, n, seen)
 				}
 			}
 			if state.Records > checked+2000 || checked == 0 && state.Records > 0 {

@@ -69,8 +69,9 @@ type order struct {
 	after    int     // the lane behind it
 	caughtUp bool
 	gap      bool
-	lost     int64 // offsets that the log no longer had
-	width    int   // features of a row; 0: not settled
+	lost     int64  // offsets that the log no longer had
+	width    int    // features of a row; 0: not settled
+	records  uint64 // handed to the models or in the batch in hand, in the lineage
 	held     []heldRow
 	looked   time.Time // when overdue looked last
 
@@ -574,6 +575,7 @@ func (o *order) add(x []float64, y float64, time int64, l *lane) {
 	b.Width = o.width
 	b.X = append(b.X, x...)
 	b.Y = append(b.Y, y)
+	o.records++
 	l.toTell.Records++
 	l.toTell.Time = time
 	if len(b.X) >= batchValues || len(b.Y) == batchRows {
@@ -609,6 +611,7 @@ func (o *order) flush() {
 		o.cut.Place = o.place()
 		b.cut, o.cut = o.cut, nil
 	}
+	b.first = o.records - uint64(b.Len())
 	o.tell()
 	b.users.Store(int32(len(o.learners)))
 	for _, l := range o.learners {

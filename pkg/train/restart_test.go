@@ -276,8 +276,11 @@ func (c *Cut) next(l *batchedLog) int64 {
 // checkCut sees that a cut is a border of the sequence: what it has learned is exactly what lies below its offsets.
 func checkCut(t rapid.TB, c *Cut, logs []*batchedLog, sequence []place) {
 	t.Helper()
+	if c.Records != uint64(c.records()) {
+		t.Fatalf("cut of %d records, where models have learned %d", c.Records, c.records())
+	}
 	for _, s := range c.Models[1:] {
-		if int(s.Records) != c.records() || numbers(t, s, progressiveRecords) != s.Records {
+		if int(s.Records) != c.records() || numbers[uint64](t, s, progressiveRecords) != s.Records {
 			t.Fatalf("models of one cut have learned %d and %d records", s.Records, c.records())
 		}
 	}
@@ -300,7 +303,7 @@ func checkCut(t rapid.TB, c *Cut, logs []*batchedLog, sequence []place) {
 
 // onward returns a cut as a new process gets it: by value, without the trainer that made it.
 func onward(c *Cut) *Cut {
-	return &Cut{Place: c.Place, Models: c.Models}
+	return &Cut{Place: c.Place, Models: c.Models, Comparison: c.Comparison, Champion: c.Champion}
 }
 
 // bare returns a place without its range, which is another one after a restart.
@@ -393,6 +396,9 @@ func (n *tally) restarts(t *testing.T, rt *rapid.T, logs []*batchedLog, mode Mod
 	checkLife(rt, one, whole, logs, from, true)
 	if !reflect.DeepEqual(bare(one.last.Place), bare(whole.last.Place)) {
 		rt.Fatalf("ends at %+v, want %+v", one.last.Place, whole.last.Place)
+	}
+	if d := sameTensors(one.last.Comparison, whole.last.Comparison); d != "" || one.last.Champion != whole.last.Champion {
+		rt.Fatalf("ends with another comparison: %s", d)
 	}
 	for i, got := range one.last.Models[1:] {
 		want := whole.last.Models[1+i]

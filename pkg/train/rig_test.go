@@ -137,6 +137,8 @@ type witness struct {
 	learned   map[string]int
 	snapshots []*Snapshot
 	onPublish func(*Snapshot)
+	events    []Event
+	compared  []*Comparison
 	faults    []string
 }
 
@@ -202,6 +204,18 @@ func (w *witness) Published(s *Snapshot) {
 	if publish != nil {
 		publish(s)
 	}
+}
+
+func (w *witness) Happened(e Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, e)
+}
+
+func (w *witness) Compared(c *Comparison) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.compared = append(w.compared, c)
 }
 
 func (w *witness) count(of map[int32]int, id int32) int {
@@ -278,7 +292,7 @@ func newRigFrom(from *Cut, source *fakeSource, mode Mode, others ...sgd.Spec) (*
 	r := &rig{source: source, seen: newWitness(), recorder: &recorder{}, mode: mode}
 	if from != nil {
 		models := slices.DeleteFunc(slices.Clone(from.Models), func(s State) bool { return s.Name == "recorder" })
-		from = &Cut{Place: from.Place, Models: models}
+		from = &Cut{Place: from.Place, Models: models, Comparison: from.Comparison, Champion: from.Champion}
 	}
 	var err error
 	r.Trainer, err = New(Config{

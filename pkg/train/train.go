@@ -1,9 +1,10 @@
 // Package train is the way of a record from order to snapshot: it merges the partitions of a topic into one sequence,
-// lets every model predict, score, and learn each record of it, and publishes immutable snapshots.
+// lets every model predict, score, and learn each record of it, compares the models, and publishes immutable snapshots.
 //
 //	goroutine            started and waited for by  ends when                          it alone touches
 //	order                Run                        its context or the source ends     lanes, range, the batch in hand
-//	learn, one a model   Run                        order has ended                    model, progressive scores
+//	learn, one a model   Run                        order has ended                    model, progressive scores, its answers to a batch
+//	compare              Run                        all learn have ended               champion, twin, detectors, batches that all have learned
 package train
 
 import (
@@ -38,12 +39,21 @@ type Observer interface {
 	Learned(model string, records, correct int, loss float64, took time.Duration)
 	// Published says that a model has a new snapshot.
 	Published(*Snapshot)
+	// Happened says that the champion has changed, or that drift is reported. Nobody else logs it.
+	Happened(Event)
+	// Compared says that there is a new comparison.
+	Compared(*Comparison)
 }
 
 // Config says what a [Trainer] trains.
 type Config struct {
-	Models []sgd.Spec // the first is the champion
-	Seed   uint64
+	Models []sgd.Spec
+	// Best has the lead go to a model that is better than the champion for certain. Else the first is always the champion.
+	Best bool
+	// TwinAge is how many records lie between two copies of the champion that are taken to answer without learning on: the
+	// one before the newest does. 0: there are no such copies.
+	TwinAge uint64
+	Seed    uint64
 	// From is where to go on: its place, and the state of those models that it has, by name. Others begin there. Nil:
 	// fresh models, from where the source begins.
 	From     *Cut
@@ -56,6 +66,7 @@ type Config struct {
 type Trainer struct {
 	cfg      Config
 	learners []*learner
+	compare  *compare
 	progress atomic.Pointer[Progress]
 	cuts     chan *Cut
 	ended    chan struct{} // closed when Run has ended
@@ -81,15 +92,20 @@ type PartitionProgress struct {
 	Waiting   bool  `json:"waiting"`
 }
 
-// New returns a trainer, with snapshots of what it restored. The error says which model's state does not fit.
+// New returns a trainer, with snapshots and the comparison of what it restored. The error says which model's state does not
+// fit, or which tensor of the comparison.
 func New(cfg Config) (*Trainer, error) {
 	t := &Trainer{cfg: cfg, cuts: make(chan *Cut), ended: make(chan struct{})}
 	t.progress.Store(&Progress{})
+	t.compare = newCompare(&cfg)
 	for i, spec := range cfg.Models {
 		l := &learner{
 			spec: spec, seed: cfg.Seed, see: cfg.Observer, index: i,
-			in: make(chan *Batch, batchesEach), ask: make(chan chan<- State), done: make(chan struct{}),
+			in: make(chan *Batch, batchesEach), learned: t.compare.in, ask: make(chan chan<- State), done: make(chan struct{}),
 			next: make(map[int32]int64), since: make(map[int32]int64),
+		}
+		if cfg.Best || i == 0 {
+			l.age = cfg.TwinAge // it may be the champion
 		}
 		t.learners = append(t.learners, l)
 		if cfg.From == nil {
@@ -106,6 +122,14 @@ func New(cfg Config) (*Trainer, error) {
 		}
 		l.publish()
 	}
+	if cfg.From == nil {
+		t.compare.published.Store(t.compare.comparison())
+		return t, nil
+	}
+	if err := t.compare.restore(cfg.From); err != nil {
+		return nil, err
+	}
+	t.compare.publish()
 	return t, nil
 }
 
@@ -116,11 +140,12 @@ func (t *Trainer) Run(ctx context.Context, source Source) {
 
 // run is Run with its progress told to whoever wants it.
 func (t *Trainer) run(ctx context.Context, source Source, progress func(Progress)) {
-	var learners sync.WaitGroup
-	free := make(chan *Batch, batchesEach+2)
+	var learners, comparing sync.WaitGroup
+	free := make(chan *Batch, batchesAll)
 	for range cap(free) {
-		free <- &Batch{free: free}
+		free <- &Batch{free: free, answers: make([]answers, len(t.learners))}
 	}
+	comparing.Go(t.compare.run)
 	for _, l := range t.learners {
 		learners.Go(l.run)
 	}
@@ -138,11 +163,14 @@ func (t *Trainer) run(ctx context.Context, source Source, progress func(Progress
 		close(l.in)
 	}
 	learners.Wait()
+	close(t.compare.in)
+	comparing.Wait()
 	t.last = newCut(len(t.learners))
 	t.last.Place = o.place()
 	for i, l := range t.learners {
 		t.last.answer(i, l.state())
 	}
+	t.last.compared(t.compare)
 	close(t.ended)
 }
 
@@ -156,6 +184,17 @@ func (t *Trainer) Snapshots() []*Snapshot {
 		all[i] = l.snapshot.Load()
 	}
 	return all
+}
+
+// Comparison returns the newest comparison of the models; never nil.
+func (t *Trainer) Comparison() *Comparison { return t.compare.published.Load() }
+
+// Twin returns the frozen copy of the champion that answers without learning on; nil: there is none yet.
+func (t *Trainer) Twin() sgd.Predictor {
+	if twin := t.compare.twin.Load(); twin != nil {
+		return *twin
+	}
+	return nil
 }
 
 // State returns the state of a model.

@@ -1,4 +1,6 @@
-package sgd
+// Package portable has the functions of package math that give other bits on other CPUs, in a form that gives the same
+// bits on all: math.Exp and math.Log pick fused multiply-add where the CPU has it.
+package portable
 
 import "math"
 
@@ -8,12 +10,12 @@ const (
 	ln2Lo = 1.90821492927058770002e-10
 )
 
-// exp returns e^x within 1 ulp of the true value for x ≥ -708, and 0 for any x below: it knows no subnormal numbers.
+// Exp returns e^x within 1 ulp of the true value for x ≥ -708, and 0 for any x below: it knows no subnormal numbers.
 // Unlike math.Exp it gives the same bits on every CPU.
 //
 // With k = round(x/ln 2) and r = x - k·ln 2, |r| ≤ 0.35, it is 2^k·(1 + r + r²·q(r)), where q is the Taylor series up
 // to r^13/13!; the first term left out is below 2^-57.
-func exp(x float64) float64 {
+func Exp(x float64) float64 {
 	switch {
 	case x < -708:
 		return 0
@@ -44,21 +46,4 @@ func exp(x float64) float64 {
 	y := 1 - (lo - float64(r2*q) - hi)
 	// 2^(k-1) has that exponent and no other bits. 2^k would be out of range at k = 1024, where 2y·2^(k-1) may not be.
 	return 2 * y * math.Float64frombits(uint64(int64(k)+1022)<<52)
-}
-
-// sigmoid returns 1/(1 + e^-margin), the probability of class 1. The margin is limited to ±30, and one that is not a
-// number counts as 0, so that the answer is always a number inside (0, 1).
-func sigmoid(margin float64) float64 { return 1 / (1 + exp(-limit(margin))) }
-
-// limit returns the margin limited to ±30, and 0 for a margin that is not a number.
-func limit(margin float64) float64 {
-	switch {
-	case margin > 30:
-		return 30
-	case margin < -30:
-		return -30
-	case math.IsNaN(margin):
-		return 0
-	}
-	return margin
 }

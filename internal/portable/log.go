@@ -1,14 +1,14 @@
-package sgd
+package portable
 
 import "math"
 
-// ln returns the natural logarithm of x, positive and finite, within 1 ulp or so of the true value. Unlike math.Log
+// Log returns the natural logarithm of x, positive and finite, within 1 ulp or so of the true value. Unlike math.Log
 // it gives the same bits on every CPU.
 //
 // With x = 2^k·(1 + f), √½ ≤ 1 + f < √2, and s = f/(2 + f): ln(1 + f) = 2·artanh(s) = 2s + s·r with
 // r = 2/3·s² + 2/5·s⁴ + …, where terms from s^22 on are left out (below 2^-58). 2s is f - f²/2 + s·f²/2, whose
 // first part carries no rounding error of s. The same arrangement is in FreeBSD's e_log.c.
-func ln(x float64) float64 {
+func Log(x float64) float64 {
 	const (
 		mantissa = 1<<52 - 1
 		sqrtHalf = 0x3fe6a09e00000000 // bits of √½, cut off

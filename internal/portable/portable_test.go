@@ -1,4 +1,4 @@
-package sgd
+package portable
 
 import (
 	"math"
@@ -20,13 +20,13 @@ func TestExpWithin2UlpOfMath(t *testing.T) {
 		var at float64
 		for range 100_000 {
 			x := limit * (2*random.Float64() - 1)
-			if d := ulps(exp(x), math.Exp(x)); d > worst {
+			if d := ulps(Exp(x), math.Exp(x)); d > worst {
 				worst, at = d, x
 			}
 		}
 		t.Logf("|x| ≤ %g: at most %d ulp from math.Exp", limit, worst)
 		if worst > 2 {
-			t.Errorf("exp(%g) = %g, math.Exp says %g: %d ulp apart (seed %d)", at, exp(at), math.Exp(at), worst, seed)
+			t.Errorf("Exp(%g) = %g, math.Exp says %g: %d ulp apart (seed %d)", at, Exp(at), math.Exp(at), worst, seed)
 		}
 	}
 }
@@ -43,8 +43,8 @@ func TestExpAtTheEdges(t *testing.T) {
 		{math.Inf(1), math.Inf(1)},
 	}
 	for _, tt := range tests {
-		if got := exp(tt.give); got != tt.want {
-			t.Errorf("exp(%g) = %g, want %g", tt.give, got, tt.want)
+		if got := Exp(tt.give); got != tt.want {
+			t.Errorf("Exp(%g) = %g, want %g", tt.give, got, tt.want)
 		}
 	}
 	near := []struct{ give, want float64 }{
@@ -54,35 +54,16 @@ func TestExpAtTheEdges(t *testing.T) {
 		{709.78, 1.7928227943945155e+308},
 	}
 	for _, tt := range near {
-		if got := exp(tt.give); ulps(got, tt.want) > 1 {
-			t.Errorf("exp(%g) = %g, want %g", tt.give, got, tt.want)
+		if got := Exp(tt.give); ulps(got, tt.want) > 1 {
+			t.Errorf("Exp(%g) = %g, want %g", tt.give, got, tt.want)
 		}
 	}
-	if got := exp(math.NaN()); !math.IsNaN(got) {
-		t.Errorf("exp(NaN) = %g, want NaN", got)
+	if got := Exp(math.NaN()); !math.IsNaN(got) {
+		t.Errorf("Exp(NaN) = %g, want NaN", got)
 	}
 }
 
-func TestSigmoidIsAlwaysAProbability(t *testing.T) {
-	tests := []struct{ give, want float64 }{
-		{0, 0.5},
-		{math.NaN(), 0.5},
-		{1, 0.7310585786300049},
-		{-1, 0.2689414213699951},
-		{30, 0.9999999999999065},
-		{1e300, 0.9999999999999065},
-		{math.Inf(1), 0.9999999999999065},
-		{-30, 9.357622968839299e-14},
-		{math.Inf(-1), 9.357622968839299e-14},
-	}
-	for _, tt := range tests {
-		if got := sigmoid(tt.give); math.Abs(got-tt.want) > 1e-15*tt.want {
-			t.Errorf("sigmoid(%g) = %v, want %v", tt.give, got, tt.want)
-		}
-	}
-}
-
-func TestLnWithin2UlpOfMath(t *testing.T) {
+func TestLogWithin2UlpOfMath(t *testing.T) {
 	const seed = 1
 	random := rand.New(rand.NewPCG(seed, 0))
 	samples := []struct {
@@ -102,18 +83,18 @@ func TestLnWithin2UlpOfMath(t *testing.T) {
 			if x == 0 {
 				continue
 			}
-			if d := ulps(math.Abs(ln(x)), math.Abs(math.Log(x))); d > worst {
+			if d := ulps(math.Abs(Log(x)), math.Abs(math.Log(x))); d > worst {
 				worst, at = d, x
 			}
 		}
 		t.Logf("%s: at most %d ulp from math.Log", sample.name, worst)
 		if worst > 2 {
-			t.Errorf("%s: ln(%g) = %g, math.Log says %g: %d ulp apart (seed %d)", sample.name, at, ln(at), math.Log(at), worst, seed)
+			t.Errorf("%s: Log(%g) = %g, math.Log says %g: %d ulp apart (seed %d)", sample.name, at, Log(at), math.Log(at), worst, seed)
 		}
 	}
 }
 
-func TestLnAtTheEdges(t *testing.T) {
+func TestLogAtTheEdges(t *testing.T) {
 	tests := []struct{ give, want float64 }{
 		{1, 0},
 		{math.E, 1},
@@ -125,8 +106,8 @@ func TestLnAtTheEdges(t *testing.T) {
 		{math.SmallestNonzeroFloat64, -1074 * math.Ln2},
 	}
 	for _, tt := range tests {
-		if got := ln(tt.give); ulps(math.Abs(got), math.Abs(tt.want)) > 1 {
-			t.Errorf("ln(%g) = %v, want %v", tt.give, got, tt.want)
+		if got := Log(tt.give); ulps(math.Abs(got), math.Abs(tt.want)) > 1 {
+			t.Errorf("Log(%g) = %v, want %v", tt.give, got, tt.want)
 		}
 	}
 }
@@ -135,15 +116,15 @@ func BenchmarkExp(b *testing.B) {
 	x := -29.0
 	for b.Loop() {
 		// Each call waits for the one before it, as in learning.
-		x = -exp(x) - 1
+		x = -Exp(x) - 1
 	}
 	_ = x
 }
 
-func BenchmarkLn(b *testing.B) {
+func BenchmarkLog(b *testing.B) {
 	x := 0.3
 	for b.Loop() {
-		x = ln(x)*0.01 + 0.5
+		x = Log(x)*0.01 + 0.5
 	}
 	_ = x
 }

@@ -1,0 +1,187 @@
+package sgd
+
+import (
+	"math"
+	"slices"
+)
+
+const (
+	hatsPerColumn = 8    // knots, too: each hat is 1 at one of them
+	hatsKept      = 1024 // rows in the reservoir
+	hatsFirst     = 32   // the row at which the first knots are laid
+)
+
+// hats make a linear learner piecewise linear in each column. Hat j of a column is 1 at its knot j and falls to 0 at the knots
+// beside it, so that between two knots two hats share a value, and beyond the end ones the end hat is 1:
+//
+//	1, hats 0 … 7 of column 1, hats 0 … 7 of column 2, …
+//
+// Knots are quantiles of a uniform sample of rows (a reservoir: Vitter, ACM Transactions on Mathematical Software 11, 1985),
+// laid at row 32, 64, 128, and so on; before the first of them all hats are 0. When they move, each number that the learner
+// keeps of a hat becomes what its hats had made of it at the new knot, so that its function stays as near as it can.
+type hats struct {
+	count  uint64    // rows seen
+	kept   []float64 // by column, hatsKept of each
+	random random
+	knots  []float64 // by column, hatsPerColumn of each, rising
+
+	vector []float64
+
+	// Room for moving the knots.
+	sorted [hatsKept]float64
+	moved  []float64 // the new knots
+	move   func(v []float64, start float64)
+}
+
+func newHats(width int, seed uint64) *hats {
+	n := width * hatsPerColumn
+	f := &hats{
+		kept: make([]float64, width*hatsKept), random: newRandom(seed, "hats"), knots: make([]float64, n),
+		vector: make([]float64, 1+n), moved: make([]float64, n),
+	}
+	f.vector[0] = 1
+	f.move = f.toMoved
+	return f
+}
+
+func (f *hats) width() int   { return len(f.vector) }
+func (f *hats) columns() int { return len(f.knots) / hatsPerColumn }
+
+func (f *hats) advance(r row, learner stepper) []float64 {
+	f.keep(r.t)
+	if f.count >= hatsFirst && f.count&(f.count-1) == 0 {
+		f.layKnots(learner.(rebaser))
+	}
+	if f.count < hatsFirst {
+		return f.vector
+	}
+	putHats(f.vector, f.knots, r.t)
+	return f.vector
+}
+
+// putHats stores the vector of a row.
+func putHats(vector, knots, t []float64) {
+	clear(vector)
+	vector[0] = 1
+	vector = vector[1:]
+	for i, v := range t {
+		hat, share := locate(knots[i*hatsPerColumn:], v)
+		two := vector[i*hatsPerColumn+hat:][:2]
+		two[0], two[1] = 1-share, share
+	}
+}
+
+// keep takes a row into the reservoir, or not.
+func (f *hats) keep(t []float64) {
+	f.count++
+	slot := f.count - 1
+	if f.count > hatsKept {
+		slot = f.random.below(f.count)
+	}
+	if slot >= hatsKept {
+		return
+	}
+	for i, v := range t {
+		f.kept[uint64(i*hatsKept)+slot] = v
+	}
+}
+
+// layKnots moves the knots to where the rows of the reservoir want them, and the learner with them.
+func (f *hats) layKnots(learner rebaser) {
+	m := int(min(f.count, hatsKept))
+	for i := range f.columns() {
+		sorted := f.sorted[:copy(f.sorted[:], f.kept[i*hatsKept:][:m])]
+		slices.Sort(sorted)
+		knots := f.moved[i*hatsPerColumn:][:hatsPerColumn]
+		for j := range knots {
+			const last = hatsPerColumn - 1
+			knots[j] = sorted[(2*j*(m-1)+last)/(2*last)] // the nearest to j/last of the way
+			if j > 0 && knots[j] <= knots[j-1] {
+				knots[j] = math.Nextafter(knots[j-1], math.Inf(1))
+			}
+		}
+	}
+	if f.count > hatsFirst { // until then the learner saw no hats
+		learner.rebase(f.move)
+	}
+	copy(f.knots, f.moved)
+}
+
+// toMoved makes of v, which holds a number for each place of the vectors, what stands for it at the moved knots.
+func (f *hats) toMoved(v []float64, _ float64) {
+	v = v[1:]
+	for i := range f.columns() {
+		var was [hatsPerColumn]float64
+		copy(was[:], v[i*hatsPerColumn:])
+		for k := i * hatsPerColumn; k < (i+1)*hatsPerColumn; k++ {
+			j, share := locate(f.knots[i*hatsPerColumn:], f.moved[k])
+			v[k] = float64((1-share)*was[j]) + float64(share*was[j+1])
+		}
+	}
+}
+
+// locate returns the first of the two hats that share t, and the share of the second; 0 and 1 are shares, too.
+func locate(knots []float64, t float64) (hat int, share float64) {
+	knots = knots[:hatsPerColumn]
+	for _, knot := range knots[1 : hatsPerColumn-1] {
+		hat += int(math.Float64bits(knot-t) >> 63) // 1 where t > knot, without a branch that cannot be foreseen
+	}
+	low, high := knots[hat], knots[hat+1]
+	switch {
+	case t <= low:
+		return hat, 0
+	case t >= high:
+		return hat, 1
+	}
+	return hat, (t - low) / (high - low)
+}
+
+func (f *hats) state() []Tensor {
+	d := f.columns()
+	return []Tensor{
+		scalar("hats/count", f.count),
+		{Name: "hats/kept", Shape: []int{d, hatsKept}, Data: slices.Clone(f.kept)},
+		{Name: "hats/knots", Shape: []int{d, hatsPerColumn}, Data: slices.Clone(f.knots)},
+		scalar("hats/random", f.random.state),
+	}
+}
+
+func (f *hats) restore(from *stored) {
+	loadScalar(from, "hats/count", &f.count)
+	load(from, "hats/kept", f.kept)
+	load(from, "hats/knots", f.knots)
+	loadScalar(from, "hats/random", &f.random.state)
+	clear(f.vector[1:]) // as it is before the first knots
+	if f.count < hatsFirst {
+		return
+	}
+	for k, knot := range f.knots {
+		if k%hatsPerColumn > 0 && !(knot > f.knots[k-1]) {
+			from.fault("tensor hats/knots: knot %d of column %d is not above the one before", k%hatsPerColumn, k/hatsPerColumn)
+			return
+		}
+	}
+}
+
+func (f *hats) freeze() frozenFeatures {
+	return &frozenHats{begun: f.count >= hatsFirst, knots: slices.Clone(f.knots)}
+}
+
+// frozenHats makes the vectors that hats made when they were frozen.
+type frozenHats struct {
+	begun bool // the first knots are laid
+	knots []float64
+}
+
+func (f *frozenHats) scratch() int { return 1 + len(f.knots) }
+
+func (f *frozenHats) apply(r row, scratch []float64) []float64 {
+	vector := scratch[:f.scratch()]
+	if f.begun {
+		putHats(vector, f.knots, r.t)
+	} else {
+		clear(vector)
+		vector[0] = 1
+	}
+	return vector
+}

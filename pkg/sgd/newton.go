@@ -1,0 +1,278 @@
+package sgd
+
+import (
+	"math"
+	"slices"
+)
+
+// wide is the width of a row above which a full covariance costs too much: its diagonal is used there, and so it is where
+// features make vectors of more than twice that.
+const wide = 64
+
+// newton is logistic regression by an extended Kalman step, which is online natural gradient (Ollivier, Electronic Journal
+// of Statistics 12, 2018): the covariance P of the weights decides how far each record moves them. Per record, with the
+// vector z, the label y, and importance c:
+//
+//	u = P·z, s = z·u, p = σ(w·z), h = p(1-p), k = 1/(1 + c·h·s)
+//	w += c·k·(y-p)·u
+//	P ← a·(P - c·h·k·u·uᵀ) + (1-a)·v0·I, a = 1 - q/v0
+//
+// P begins as v0·I, but for the constant's weight: where one class is rare that has far to go, and it begins with
+// interceptV0. q = 0 never forgets; with q above 0, P is drawn to v0·I, and the weights keep moving. The last line is done
+// together with the next record's first, in one pass over P, so u and c·h·k are part of the state.
+type newton struct {
+	weights []float64
+	p       []float64 // lower triangle of P, row by row: 1 + 2 + … + len(weights) values
+	u       []float64 // of the last record
+	pending float64   // c·h·k of the last record; 0: P needs no update
+	next    []float64 // u of the record in hand
+	v0      float64
+	keep    float64 // a
+	moved   float64 // length of the last step
+	refused uint64
+}
+
+// interceptV0 is the variance that the weight of the constant 1 begins with.
+const interceptV0 = 10
+
+// newNewton returns a learner of vectors of the given width, of which the first place is like all others.
+func newNewton(width int, v0, q float64) *newton {
+	m := &newton{
+		weights: make([]float64, width), p: make([]float64, width*(width+1)/2),
+		u: make([]float64, width), next: make([]float64, width), v0: v0, keep: 1 - q/v0,
+	}
+	for i := range width {
+		m.p[i*(i+1)/2+i] = v0
+	}
+	return m
+}
+
+// withIntercept says that the first place of all vectors is the constant 1.
+func (m *newton) withIntercept() *newton {
+	m.p[0] = max(m.v0, interceptV0)
+	return m
+}
+
+func (m *newton) step(z []float64, label, c float64) float64 {
+	m.update(z)
+	margin := dot(0, m.weights, z)
+	s := max(dot(0, m.u, z), 0) // P is positive, but for rounding
+	p := sigmoid(margin)
+	h := float64(c * float64(p*(1-p)))
+	k := 1 / (1 + float64(h*s))
+	g := float64(float64(c*k) * (label - p))
+	if !finite(s) || !finite(g) {
+		m.refused++
+		m.pending, m.moved = 0, 0
+		return margin
+	}
+	for i, u := range m.u {
+		m.weights[i] += float64(g * u)
+	}
+	m.pending, m.moved = float64(h*k), g
+	return margin
+}
+
+// update brings P up to date with the last record, and makes u = P·z.
+func (m *newton) update(z []float64) {
+	n := len(m.weights)
+	u, next, z := m.u[:n], m.next[:n], z[:n]
+	clear(next)
+	grow := float64((1 - m.keep) * m.v0)
+	p := m.p
+	for i := range n {
+		row := p[:i]
+		last := p[i]
+		hu, zi := float64(m.pending*u[i]), z[i]
+		var even, odd float64
+		if m.keep == 1 {
+			even, odd = sweep(row, u[:i], z[:i], next[:i], hu, zi)
+			last -= float64(hu * u[i])
+		} else {
+			even, odd = sweepKeep(row, u[:i], z[:i], next[:i], hu, zi, m.keep)
+			last = float64(m.keep*(last-float64(hu*u[i]))) + grow
+		}
+		p[i] = last
+		next[i] = even + odd + float64(last*zi)
+		p = p[i+1:]
+	}
+	m.u, m.next = m.next, m.u
+}
+
+// sweep takes hu·u off a row of P, and adds the row's part of P·z: to next what it gives to the columns, while what they
+// give to the row is returned in two sums.
+func sweep(row, u, z, next []float64, hu, zi float64) (even, odd float64) {
+	n := len(row)
+	u, z, next = u[:n], z[:n], next[:n]
+	j := 0
+	for ; j < n-1; j += 2 {
+		a := row[j] - float64(hu*u[j])
+		b := row[j+1] - float64(hu*u[j+1])
+		row[j], row[j+1] = a, b
+		even += float64(a * z[j])
+		odd += float64(b * z[j+1])
+		next[j] += float64(a * zi)
+		next[j+1] += float64(b * zi)
+	}
+	if j < n {
+		a := row[j] - float64(hu*u[j])
+		row[j] = a
+		even += float64(a * z[j])
+		next[j] += float64(a * zi)
+	}
+	return even, odd
+}
+
+// sweepKeep is sweep that multiplies what is left of the row by keep.
+func sweepKeep(row, u, z, next []float64, hu, zi, keep float64) (even, odd float64) {
+	n := len(row)
+	u, z, next = u[:n], z[:n], next[:n]
+	j := 0
+	for ; j < n-1; j += 2 {
+		a := float64(keep * (row[j] - float64(hu*u[j])))
+		b := float64(keep * (row[j+1] - float64(hu*u[j+1])))
+		row[j], row[j+1] = a, b
+		even += float64(a * z[j])
+		odd += float64(b * z[j+1])
+		next[j] += float64(a * zi)
+		next[j+1] += float64(b * zi)
+	}
+	if j < n {
+		a := float64(keep * (row[j] - float64(hu*u[j])))
+		row[j] = a
+		even += float64(a * z[j])
+		next[j] += float64(a * zi)
+	}
+	return even, odd
+}
+
+func (m *newton) weightsNow() []float64 { return m.weights }
+
+func (m *newton) state() []Tensor {
+	return []Tensor{
+		vector("weights", m.weights),
+		vector("covariance", m.p),
+		vector("pending/u", m.u),
+		scalar("pending/curvature", m.pending),
+		scalar("nonfinite", m.refused),
+	}
+}
+
+func (m *newton) restore(from *stored) {
+	load(from, "weights", m.weights)
+	load(from, "covariance", m.p)
+	load(from, "pending/u", m.u)
+	loadScalar(from, "pending/curvature", &m.pending)
+	loadScalar(from, "nonfinite", &m.refused)
+}
+
+func (m *newton) stats() Stats {
+	return Stats{
+		WeightNorm: norm(m.weights[1:]), UpdateNorm: math.Abs(m.moved) * norm(m.u), NonFinite: m.refused,
+	}
+}
+
+// diagonal is newton that keeps only the diagonal of P, at the cost of a few additions a weight:
+//
+//	P_i ← min(v0, P_i + q - c·h·k·u_i²)
+//
+// The first place of its vectors is the constant 1, whose weight begins with interceptV0.
+type diagonal struct {
+	weights []float64
+	p       []float64
+	u       []float64 // of the last record
+	v0, q   float64
+	moved   float64 // length of the last step, in units of u
+	refused uint64
+}
+
+func newDiagonal(width int, v0, q float64) *diagonal {
+	m := &diagonal{
+		weights: make([]float64, width), p: slices.Repeat([]float64{v0}, width), u: make([]float64, width), v0: v0, q: q,
+	}
+	m.p[0] = max(v0, interceptV0)
+	return m
+}
+
+func (m *diagonal) step(z []float64, label, c float64) float64 {
+	n := len(m.weights)
+	w, p, u, z := m.weights, m.p[:n], m.u[:n], z[:n]
+	var margin, s float64
+	for i, zi := range z {
+		ui := float64(p[i] * zi)
+		u[i] = ui
+		margin += float64(w[i] * zi)
+		s += float64(ui * zi)
+	}
+	prob := sigmoid(margin)
+	h := float64(c * float64(prob*(1-prob)))
+	k := 1 / (1 + float64(h*s))
+	g := float64(float64(c*k) * (label - prob))
+	if !finite(s) || !finite(g) {
+		m.refused++
+		m.moved = 0
+		return margin
+	}
+	hk := float64(h * k)
+	intercept := p[0] + m.q - float64(float64(u[0]*u[0])*hk)
+	for i, ui := range u {
+		w[i] += float64(g * ui)
+		p[i] = min(m.v0, p[i]+m.q-float64(float64(ui*ui)*hk))
+	}
+	p[0] = min(max(m.v0, interceptV0), intercept)
+	m.moved = g
+	return margin
+}
+
+func (m *diagonal) weightsNow() []float64 { return m.weights }
+
+func (m *diagonal) rebase(change func(v []float64, start float64)) {
+	change(m.weights, 0)
+	change(m.p, m.v0)
+}
+
+func (m *diagonal) state() []Tensor {
+	return []Tensor{vector("weights", m.weights), vector("variance", m.p), scalar("nonfinite", m.refused)}
+}
+
+func (m *diagonal) restore(from *stored) {
+	load(from, "weights", m.weights)
+	load(from, "variance", m.p)
+	loadScalar(from, "nonfinite", &m.refused)
+}
+
+func (m *diagonal) stats() Stats {
+	return Stats{
+		WeightNorm: norm(m.weights[1:]), UpdateNorm: math.Abs(m.moved) * norm(m.u), NonFinite: m.refused,
+	}
+}
+
+// newtonOptions reads the options of the kind newton: v0, the variance that weights begin with, and q, how much of it comes
+// back with each record.
+func newtonOptions(o *options) expertBuilder {
+	v0, q := varianceOptions(o)
+	makeFeatures := o.features("products")
+	return func(width int, seed uint64) expert {
+		f := makeFeatures(width, seed)
+		if width > wide || f.width() > 1+2*wide {
+			return &linear{f, newDiagonal(f.width(), v0, q)}
+		}
+		return &linear{f, newNewton(f.width(), v0, q).withIntercept()}
+	}
+}
+
+// newtonDiagOptions reads the options of the kind newton_diag, which are those of newton.
+func newtonDiagOptions(o *options) expertBuilder {
+	v0, q := varianceOptions(o)
+	makeFeatures := o.features(movingFeatures...)
+	return func(width int, seed uint64) expert {
+		f := makeFeatures(width, seed)
+		return &linear{f, newDiagonal(f.width(), v0, q)}
+	}
+}
+
+func varianceOptions(o *options) (v0, q float64) {
+	v0 = o.positive("v0", 1, 1e3)
+	q = o.atLeast0("q", 0, v0)
+	return v0, q
+}

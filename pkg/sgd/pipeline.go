@@ -1,0 +1,204 @@
+package sgd
+
+import (
+	"math"
+	"sync"
+)
+
+// pipeline is a model: a scaler, experts, and, if there are several, a mixer.
+type pipeline struct {
+	width   int
+	scaler  scaler
+	names   []string // of the experts, for their state; a single one needs none
+	experts []expert
+	mixer   *mixer // nil: a single expert's answer is the model's
+
+	t, z    []float64   // room for a run of rows
+	margins [][]float64 // by expert, the same
+	c       []float64   // the same, for importance
+	block   block       // in hand
+	team    *team       // works on several cores; nil for a single expert
+}
+
+// blockRows is how many rows go through the experts together: few enough for them to stay in a core's first cache.
+const blockRows = 64
+
+func newPipeline(width int, s scaler, names []string, experts []expert) *pipeline {
+	m := &pipeline{width: width, scaler: s, names: names, experts: experts, margins: make([][]float64, len(experts))}
+	if len(experts) > 1 {
+		m.mixer = newMixer(len(experts))
+		m.team = newTeam(m)
+	}
+	return m
+}
+
+func (m *pipeline) Outputs() int { return 1 }
+
+func (m *pipeline) Learn(rows *Rows, prob []float64) {
+	if rows.Width != m.width {
+		panic("sgd: row of another width than the model's")
+	}
+	if m.team != nil && m.team.worthwhile(rows.Len()) {
+		m.reserve(rows.Len())
+		m.team.learn(rows, prob)
+		return
+	}
+	m.reserve(blockRows)
+	for from := 0; from < rows.Len(); from += blockRows {
+		b := &m.block
+		*b = m.prepare(rows, from, min(from+blockRows, rows.Len()), 0)
+		for i, e := range m.experts {
+			e.learn(b, m.margins[i][:b.len()])
+		}
+		m.answer(b, 0, prob[from:])
+	}
+}
+
+// reserve makes room for n rows.
+func (m *pipeline) reserve(n int) {
+	if len(m.c) >= n {
+		return
+	}
+	m.t, m.z = make([]float64, n*m.width), make([]float64, n*(m.width+1))
+	for i := range m.margins {
+		m.margins[i] = make([]float64, n)
+	}
+	m.c = make([]float64, n)
+}
+
+// prepare scales rows [from, to) into the model's room, from the given row of it on.
+func (m *pipeline) prepare(rows *Rows, from, to, at int) block {
+	n, w := to-from, m.width
+	b := block{
+		width: w, t: m.t[at*w:][:n*w], z: m.z[at*(w+1):][:n*(w+1)],
+		y: rows.Y[from:to], c: m.c[at:][:n],
+	}
+	for i := range n {
+		b.c[i] = 1
+		if rows.Importance != nil {
+			b.c[i] = min(rows.Importance[from+i], maxImportance)
+		}
+		m.scaler.advance(b.row(i), rows.Row(from+i))
+	}
+	return b
+}
+
+// answer stores the model's answers to a block, whose margins stand from the given row of the room on, and lets the mixer
+// learn.
+func (m *pipeline) answer(b *block, at int, prob []float64) {
+	if m.mixer != nil {
+		m.mixer.learn(b, m.margins, at, prob)
+		return
+	}
+	for i, margin := range m.margins[0][at:][:b.len()] {
+		prob[i] = sigmoid(margin)
+	}
+}
+
+func (m *pipeline) State() []Tensor {
+	tensors := m.scaler.state()
+	for i, e := range m.experts {
+		for _, t := range e.state() {
+			t.Name = m.prefix(i) + t.Name
+			tensors = append(tensors, t)
+		}
+	}
+	if m.mixer != nil {
+		tensors = append(tensors, m.mixer.state()...)
+	}
+	return tensors
+}
+
+func (m *pipeline) Restore(state []Tensor) error {
+	from := newStored(state)
+	m.scaler.restore(from)
+	for i, e := range m.experts {
+		e.restore(from.under(m.prefix(i)))
+	}
+	if m.mixer != nil {
+		m.mixer.restore(from)
+	}
+	return from.done()
+}
+
+// prefix returns what the names of expert i's tensors begin with.
+func (m *pipeline) prefix(i int) string {
+	if m.mixer == nil {
+		return ""
+	}
+	return m.names[i] + "/"
+}
+
+func (m *pipeline) Stats() Stats {
+	var s Stats
+	if m.mixer == nil {
+		s = m.experts[0].stats()
+	} else {
+		s = m.mixer.stats()
+		for _, e := range m.experts {
+			s.NonFinite += e.stats().NonFinite
+		}
+	}
+	s.NonFinite += m.scaler.refused()
+	return s
+}
+
+func (m *pipeline) Snapshot() Predictor {
+	s := &snapshot{width: m.width, scaler: m.scaler.clone(), experts: make([]frozen, len(m.experts))}
+	most := 0
+	for i, e := range m.experts {
+		s.experts[i] = e.freeze()
+		most = max(most, s.experts[i].scratch())
+	}
+	if m.mixer != nil {
+		s.mixer = m.mixer.freeze()
+	}
+	room := 2*m.width + 1 + len(m.experts) + most
+	s.room.New = func() any {
+		scratch := make([]float64, room)
+		return &scratch
+	}
+	return s
+}
+
+// snapshot answers for rows as a pipeline did when it was made.
+type snapshot struct {
+	width   int
+	scaler  scaler
+	experts []frozen
+	mixer   *frozenMixer
+	room    sync.Pool
+}
+
+func (s *snapshot) Predict(dst, x []float64) {
+	if len(x) != s.width {
+		panic("sgd: row of another width than the model's")
+	}
+	room := s.room.Get().(*[]float64)
+	t, rest := (*room)[:s.width], (*room)[s.width:]
+	z, rest := rest[:s.width+1], rest[s.width+1:]
+	margins, scratch := rest[:len(s.experts)], rest[len(s.experts):]
+	r := row{t, z}
+	s.scaler.apply(r, x)
+	for i, e := range s.experts {
+		margins[i] = e.margin(r, scratch)
+	}
+	if s.mixer != nil {
+		dst[0] = s.mixer.prob(margins)
+	} else {
+		dst[0] = sigmoid(margins[0])
+	}
+	s.room.Put(room)
+}
+
+// norm returns the Euclidean norm of v.
+func norm(v []float64) float64 { return math.Sqrt(dot(0, v, v)) }
+
+// dot returns sum + a[0]*b[0] + a[1]*b[1] + …, added up in this order. a and b have the same length.
+func dot(sum float64, a, b []float64) float64 {
+	b = b[:len(a)]
+	for i, ai := range a {
+		sum += float64(ai * b[i])
+	}
+	return sum
+}

@@ -1,0 +1,120 @@
+package sgd
+
+import (
+	"runtime"
+	"sync"
+)
+
+// team lets the scaler, the experts, and the mixer of a model work on a long run of rows side by side. Each takes the run
+// block by block in order, and a block only when what it needs of it is there: so the bits are those of one after the
+// other, whatever the number of cores.
+type team struct {
+	model *pipeline
+	work  func() // one worker, as a value, so that starting it needs no memory
+
+	rows *Rows
+	prob []float64
+
+	mu   sync.Mutex
+	free sync.Cond // something was finished
+	wait sync.WaitGroup
+	// Guarded by mu. A station is the scaler, an expert, or the mixer, in this order.
+	passed []int  // by station: blocks behind it
+	busy   []bool // by station: one is in the hands of a worker
+	blocks []block
+}
+
+// teamRows is how many rows make a block of a team: enough for handing it on not to count.
+const teamRows = 128
+
+func newTeam(m *pipeline) *team {
+	stations := len(m.experts) + 2
+	t := &team{model: m, passed: make([]int, stations), busy: make([]bool, stations)}
+	t.free.L = &t.mu
+	t.work = t.worker
+	return t
+}
+
+// worthwhile reports whether so many rows are learned faster side by side.
+func (t *team) worthwhile(rows int) bool { return rows >= 2*teamRows && runtime.GOMAXPROCS(0) > 1 }
+
+// learn is Learn of the model, which has room for all rows.
+func (t *team) learn(rows *Rows, prob []float64) {
+	n := (rows.Len() + teamRows - 1) / teamRows
+	if cap(t.blocks) < n {
+		t.blocks = make([]block, n)
+	}
+	t.rows, t.prob, t.blocks = rows, prob, t.blocks[:n]
+	clear(t.passed)
+	for range min(runtime.GOMAXPROCS(0), len(t.passed)) - 1 {
+		t.wait.Add(1)
+		go t.work()
+	}
+	t.wait.Add(1)
+	t.worker()
+	t.wait.Wait()
+	t.rows, t.prob = nil, nil
+	clear(t.blocks)
+}
+
+// worker does what can be done until all is done.
+func (t *team) worker() {
+	defer t.wait.Done()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for {
+		s := t.next()
+		switch {
+		case s >= 0:
+			t.busy[s] = true
+			k := t.passed[s]
+			t.mu.Unlock()
+			t.do(s, k)
+			t.mu.Lock()
+			t.busy[s] = false
+			t.passed[s]++
+			t.free.Broadcast()
+		case t.passed[len(t.passed)-1] == len(t.blocks):
+			return
+		default:
+			t.free.Wait()
+		}
+	}
+}
+
+// next returns the station that is farthest behind of those that can go on, -1 where none can.
+func (t *team) next() int {
+	last := len(t.passed) - 1
+	slowest := len(t.blocks)
+	for _, n := range t.passed[1:last] {
+		slowest = min(slowest, n)
+	}
+	best := -1
+	for s, n := range t.passed {
+		ready := t.passed[0] // what the station before has finished
+		switch s {
+		case 0:
+			ready = len(t.blocks)
+		case last:
+			ready = slowest
+		}
+		if !t.busy[s] && n < ready && (best < 0 || n < t.passed[best]) {
+			best = s
+		}
+	}
+	return best
+}
+
+// do lets a station work on block k.
+func (t *team) do(station, k int) {
+	m, at := t.model, k*teamRows
+	switch station {
+	case 0:
+		t.blocks[k] = m.prepare(t.rows, at, min(at+teamRows, t.rows.Len()), at)
+	case len(t.passed) - 1:
+		m.answer(&t.blocks[k], at, t.prob[at:])
+	default:
+		b := &t.blocks[k]
+		m.experts[station-1].learn(b, m.margins[station-1][at:][:b.len()])
+	}
+}
