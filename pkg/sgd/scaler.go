@@ -94,6 +94,7 @@ const (
 	robustKept   = 64   // first values of a column that are kept, to look at their quartiles
 	robustMemory = 1000 // values that the running moments remember, about
 	robustLimit  = 10   // a value farther from the mean counts as that many deviations away
+	robustFault  = 1000 // deviations, and times the reach so far, from which on a value is a fault
 )
 
 // robustScaler standardises by running moments that a few wild values cannot carry away. Per column, counting from the
@@ -104,6 +105,9 @@ const (
 // From n = 65 on, d is limited to 10 deviations (of those before; while the variance is 0 there is no limit, or a column
 // that was constant for long would be dead for ever). At n = 8, 16, 32, and 64 both moments are taken anew from all values
 // until then, limited to 10 deviations around the median, where a deviation is the distance of the quartiles / 1.349.
+//
+// A value more than 1,000 deviations away, and more than 1,000 times as far as any before it that was not, is a fault of the
+// source rather than a measurement: its z is 0, as if it were missing.
 //
 // A column that has had the values of an earlier one in every row says nothing new, and would only count double in
 // distances and products: its z is 0 until it differs.
@@ -120,6 +124,22 @@ type robustColumn struct {
 	unit
 	n                         uint64
 	mean, variance, deviation float64 // deviation is √variance
+	reach                     float64 // largest distance of a value, no fault, from the mean before it
+}
+
+// fault reports whether a value at a distance from the mean is a fault.
+func (c *robustColumn) fault(distance float64) bool {
+	d := math.Abs(distance)
+	return d > float64(robustFault*c.reach) && d > float64(robustFault*c.deviation) && c.reach > 0
+}
+
+// extend is fault, and takes the distance into account for the values to come.
+func (c *robustColumn) extend(distance float64) bool {
+	if c.fault(distance) {
+		return true
+	}
+	c.reach = math.Abs(distance)
+	return false
 }
 
 func newRobustScaler(width int) *robustScaler {
@@ -141,6 +161,7 @@ func (s *robustScaler) advance(to row, x []float64) {
 		const a = 1.0 / robustMemory
 		t[i] = c.apply(x[i])
 		d := t[i] - c.mean
+		fault := math.Abs(d) > c.reach && c.extend(d)
 		if c.variance > 0 {
 			d = clip(d, float64(robustLimit*c.deviation))
 		}
@@ -148,7 +169,10 @@ func (s *robustScaler) advance(to row, x []float64) {
 		c.mean += ad
 		c.variance = float64((1 - a) * (c.variance + float64(ad*d)))
 		c.deviation = math.Sqrt(c.variance)
-		z[i] = standard(t[i]-c.mean, c.deviation)
+		z[i] = 0
+		if !fault {
+			z[i] = standard(t[i]-c.mean, c.deviation)
+		}
 	}
 	s.hideTwins(z)
 }
@@ -203,6 +227,7 @@ func (s *robustScaler) begin(i int, x float64) (t, z float64) {
 	t = c.apply(x)
 	c.n++
 	a, d := 1/float64(c.n), t-c.mean
+	fault := math.Abs(d) > c.reach && c.extend(d)
 	if c.n > robustKept && c.variance > 0 {
 		d = clip(d, float64(robustLimit*c.deviation))
 	}
@@ -217,6 +242,9 @@ func (s *robustScaler) begin(i int, x float64) (t, z float64) {
 		}
 	}
 	c.deviation = math.Sqrt(c.variance)
+	if fault {
+		return t, 0
+	}
 	return t, standard(t-c.mean, c.deviation)
 }
 
@@ -251,7 +279,11 @@ func (s *robustScaler) apply(to row, x []float64) {
 	for i := range s.columns {
 		c := &s.columns[i]
 		t[i] = c.apply(x[i]) // 0 while there is no unit
-		z[i] = standard(t[i]-c.mean, c.deviation)
+		d := t[i] - c.mean
+		z[i] = 0
+		if !c.fault(d) {
+			z[i] = standard(d, c.deviation)
+		}
 	}
 	s.hideTwins(z)
 }
@@ -265,14 +297,15 @@ func (s *robustScaler) refused() uint64 { return 0 }
 
 func (s *robustScaler) state() []Tensor {
 	n := len(s.columns)
-	counts, means, variances := make([]uint64, n), make([]float64, n), make([]float64, n)
+	counts, means, variances, reaches := make([]uint64, n), make([]float64, n), make([]float64, n), make([]float64, n)
 	for i, c := range s.columns {
-		counts[i], means[i], variances[i] = c.n, c.mean, c.variance
+		counts[i], means[i], variances[i], reaches[i] = c.n, c.mean, c.variance, c.reach
 	}
 	return append(unitState(n, func(i int) *unit { return &s.columns[i].unit }),
 		Tensor{Name: "scaler/count", Shape: []int{n}, Data: counts},
 		Tensor{Name: "scaler/mean", Shape: []int{n}, Data: means},
 		Tensor{Name: "scaler/variance", Shape: []int{n}, Data: variances},
+		Tensor{Name: "scaler/reach", Shape: []int{n}, Data: reaches},
 		Tensor{Name: "scaler/first", Shape: []int{n, robustKept}, Data: slices.Clone(s.kept)},
 		Tensor{Name: "scaler/twin", Shape: []int{n}, Data: slices.Clone(s.twin)},
 	)
@@ -281,10 +314,11 @@ func (s *robustScaler) state() []Tensor {
 func (s *robustScaler) restore(from *stored) {
 	n := len(s.columns)
 	unitRestore(from, n, func(i int) *unit { return &s.columns[i].unit })
-	counts, means, variances := make([]uint64, n), make([]float64, n), make([]float64, n)
+	counts, means, variances, reaches := make([]uint64, n), make([]float64, n), make([]float64, n), make([]float64, n)
 	load(from, "scaler/count", counts)
 	load(from, "scaler/mean", means)
 	load(from, "scaler/variance", variances)
+	load(from, "scaler/reach", reaches)
 	load(from, "scaler/first", s.kept)
 	load(from, "scaler/twin", s.twin)
 	s.twins = 0
@@ -299,7 +333,7 @@ func (s *robustScaler) restore(from *stored) {
 	}
 	for i := range s.columns {
 		c := &s.columns[i]
-		c.n, c.mean, c.variance, c.deviation = counts[i], means[i], variances[i], math.Sqrt(variances[i])
+		c.n, c.mean, c.variance, c.deviation, c.reach = counts[i], means[i], variances[i], math.Sqrt(variances[i]), reaches[i]
 	}
 }
 
