@@ -457,20 +457,32 @@ func TestKillingShows(t *testing.T) {
 				want[log], _ = newTrial(t, c, k, ".never."+tt.order, stock, stock).reference(rows)
 			}
 			variant := buildLearner(t, slices.Concat(killPoints, tt.mutations)...)
-			r := newTrial(t, c, k, ".killed"+strconv.Itoa(i), variant, variant)
-			r.want = want[log]
-			for _, point := range []string{"commit 2", "chunks 2", "commit 1", "manifest 2", "commit 1", "commit 1"} {
-				r.at(point)
-			}
-			r.finish()
-			t.Log(strings.Join(r.faults, "\n"))
 			if tt.want == "" {
-				if len(r.faults) > 0 {
+				if faults := killed(t, c, k, fmt.Sprintf(".killed%d", i), variant, want[log]); len(faults) > 0 {
 					t.Error("a build without a fault fails")
 				}
-			} else if !slices.ContainsFunc(r.faults, func(f string) bool { return strings.Contains(f, tt.want) }) {
-				t.Errorf("no fault with %q", tt.want)
+				return
 			}
+			shows := func(fault string) bool { return strings.Contains(fault, tt.want) }
+			for trial := range 3 { // the places of a few kills may hide what is forgotten
+				if slices.ContainsFunc(killed(t, c, k, fmt.Sprintf(".killed%d.%d", i, trial), variant, want[log]), shows) {
+					return
+				}
+			}
+			t.Errorf("no fault with %q", tt.want)
 		})
 	}
+}
+
+// killed kills a variant at points of its way to a checkpoint, lets it finish, and returns its faults.
+func killed(t *testing.T, c *testCluster, k killCase, group, variant string, want map[string]string) []string {
+	t.Helper()
+	r := newTrial(t, c, k, group, variant, variant)
+	r.want = want
+	for _, point := range []string{"commit 2", "chunks 2", "commit 1", "manifest 2", "commit 1", "commit 1"} {
+		r.at(point)
+	}
+	r.finish()
+	t.Log(strings.Join(r.faults, "\n"))
+	return r.faults
 }
