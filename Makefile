@@ -1,10 +1,14 @@
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint bits fuzz bench bench-checkpoints bench-models figures kafka-test ci image
+.PHONY: help build test race lint bits fuzz bench bench-kafka bench-checkpoints bench-models pgo figures kafka-test ci image
 
 FUZZTIME ?= 1m
 VERSION  ?= $(shell git describe --tags --always --dirty)
 REVISION ?= $(shell git rev-parse HEAD)
 IMAGE    ?= learner:$(VERSION)
+PYTHON   ?= python3
+PROFILE  := cmd/learner/default.pgo
+# The benchmark, built with the profile that the service is built with.
+BENCH    := go run -pgo=$(or $(wildcard $(PROFILE)),off) ./internal/bench
 
 help: ## Print this list.
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -27,14 +31,21 @@ bits: ## Check that models have the same bits with and without fused multiply-ad
 fuzz: ## Run every fuzz target for FUZZTIME (1m).
 	.ci/fuzz $(FUZZTIME)
 
-bench: ## Replay records from the embedded broker and print records per second.
-	go run ./internal/bench
+bench: ## Measure speed beside other clients and write the table to bench.out; PYTHON may have Vowpal Wabbit.
+	$(BENCH) -python $(PYTHON) -o bench.out
+
+bench-kafka: ## The same on a real Apache Kafka that is started for it, to bench-kafka.out.
+	.ci/bench-kafka $(BENCH) -python $(PYTHON) -o bench-kafka.out
 
 bench-checkpoints: ## Measure what checkpoints cost, and how soon a restart learns.
-	go run ./internal/bench -checkpoints -compression none -records 3000000
+	$(BENCH) -checkpoints -records 3000000
 
 bench-models: ## Measure what a record costs each kind of model, and what more cores bring.
 	go test -run '^$$' -bench 'Cost|Cores' -benchtime 300x ./pkg/sgd | tr '\t' '\n'
+
+pgo: ## Renew the profile that the compiler optimises the service by.
+	dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	go run -pgo=off ./internal/bench -cpuprofile "$$dir" && go tool pprof -proto "$$dir"/*.prof > "$$dir/all" && cp "$$dir/all" $(PROFILE)
 
 figures: ## Measure the models of the README's table of figures and write them into it.
 	.ci/figures

@@ -82,6 +82,17 @@ func (w *Window) Add(x float64) Change {
 	return Fell
 }
 
+// AddRun is Add for each of a run of values in turn, up to the first for which the window dropped old values. It returns how
+// many it took, and what adding the last of them did.
+func (w *Window) AddRun(x []float64) (n int, change Change) {
+	for i, xi := range x {
+		if change := w.Add(xi); change != None {
+			return i + 1, change
+		}
+	}
+	return len(x), None
+}
+
 // insert puts a bucket of one value in front. A row that is full hands its two oldest buckets on as one.
 func (w *Window) insert(x float64) {
 	w.count++
@@ -95,8 +106,7 @@ func (w *Window) insert(x float64) {
 			return
 		}
 		merged := merge(row[0], row[1], i)
-		copy(row[:], row[2:])
-		row[maxBuckets-2] = b
+		row[0], row[1], row[2], row[3] = row[2], row[3], row[4], b
 		w.held[i] = maxBuckets - 1
 		b = merged
 	}
@@ -146,7 +156,7 @@ func (w *Window) changed() bool {
 				return false
 			}
 			d := math.Abs(float64(s0*n)-float64(w.sum*n0)) - least
-			if d > 0 && n0 >= minPart && float64(d*d) > bound*n0*n1 {
+			if float64(d*d) > bound*n0*n1 && d > 0 && n0 >= minPart { // the first is what is seldom so
 				return true
 			}
 		}

@@ -13,8 +13,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
-
-	"learner/pkg/consumer"
 )
 
 const (
@@ -28,15 +26,13 @@ const (
 
 // checkpoints prints what checkpoints cost: CPU seconds per million records with one every 100 ms and with none but the
 // first and the last, in interleaved pairs, and the time from the start of a process to its first record.
-func checkpoints(ctx context.Context, client *consumer.Client, addr, topic string, records, partitions int) error {
-	if _, err := fill(ctx, client, topic, records, partitions); err != nil {
+func checkpoints(ctx context.Context, c *cluster, dir string, o *options) error {
+	t := &topic{name: "checkpoints", codec: "none", partitions: o.partitions, records: o.records}
+	rows := newRows(o.records)
+	if err := c.fill(ctx, t, rows); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "bench")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
+	addr, topic, records := c.addrs[0], t.name, o.records
 	binary := filepath.Join(dir, "learner")
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "learner/cmd/learner").CombinedOutput(); err != nil {
 		return fmt.Errorf("build the service: %w: %s", err, out)
@@ -71,7 +67,7 @@ func checkpoints(ctx context.Context, client *consumer.Client, addr, topic strin
 
 	var first []float64
 	for range checkpointPairs {
-		if _, err := fill(ctx, client, topic, 1, partitions); err != nil {
+		if err := c.send(ctx, t, rows, 1); err != nil {
 			return err
 		}
 		records++

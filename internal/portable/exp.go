@@ -44,6 +44,8 @@ func Exp(x float64) float64 {
 	q := low + float64(r4*(middle+float64(r4*high)))
 
 	y := 1 - (lo - float64(r2*q) - hi)
-	// 2^(k-1) has that exponent and no other bits. 2^k would be out of range at k = 1024, where 2y·2^(k-1) may not be.
-	return 2 * y * math.Float64frombits(uint64(int64(k)+1022)<<52)
+	if k < 1024 {
+		return y * math.Float64frombits(uint64(int64(k)+1023)<<52)
+	}
+	return 2 * y * 0x1p1023 // 2^k is out of range, where the result may not be
 }

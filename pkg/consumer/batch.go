@@ -138,17 +138,13 @@ func (w *walker) next(r *wireRecord) bool {
 	if len(w.data) == 0 || w.bad {
 		return false
 	}
-	length, n := binary.Varint(w.data)
-	if n <= 0 || length < 0 || length > int64(len(w.data)-n) {
+	length, rest, whole := varint(w.data)
+	if !whole || length < 1 || length > int64(len(rest)) {
 		w.bad = true
 		return false
 	}
-	body := w.data[n : n+int(length)]
-	w.data = w.data[n+int(length):]
-	if len(body) < 1 {
-		w.bad = true
-		return false
-	}
+	body := rest[:length]
+	w.data = rest[length:]
 	body = body[1:] // attributes: none are defined
 	var ok [4]bool
 	r.timeDelta, body, ok[0] = varint(body)
@@ -159,12 +155,22 @@ func (w *walker) next(r *wireRecord) bool {
 	return !w.bad
 }
 
+// varint reads a number in zigzag encoding. Most numbers of a record have one byte or two.
 func varint(b []byte) (v int64, rest []byte, ok bool) {
-	v, n := binary.Varint(b)
+	n := 1
+	var u uint64
+	switch {
+	case len(b) > 0 && b[0] < 0x80:
+		u = uint64(b[0])
+	case len(b) > 1 && b[1] < 0x80:
+		u, n = uint64(b[0]&0x7F)|uint64(b[1])<<7, 2
+	default:
+		u, n = binary.Uvarint(b)
+	}
 	if n <= 0 {
 		return 0, nil, false
 	}
-	return v, b[n:], true
+	return int64(u>>1) ^ -int64(u&1), b[n:], true
 }
 
 // bytesField reads a length and as many bytes; a length of -1 is null.

@@ -40,6 +40,9 @@ const maxZstdRatio = 32 << 10
 
 // decompress returns the content of src.
 func (d *decompressor) decompress(codec int, src []byte) (out []byte, err error) {
+	if cap(d.buf) > keepBytes {
+		d.buf = nil
+	}
 	switch codec {
 	case codecNone:
 		return src, nil

@@ -23,8 +23,8 @@ const (
 )
 
 // rawFetch is a fetch request that hands over the answer as it came. kafka-go's own decodes records with an allocation
-// each and drops what gaps and aborted transactions need; this one borrows the broker connection for one exchange. It
-// is used once: an exchange that was given up may go on until its deadline.
+// each and drops what gaps and aborted transactions need; this one borrows the broker connection for one exchange. After
+// an error it is not used again: an exchange that was given up may go on until its deadline.
 type rawFetch struct {
 	request  fetch.Request
 	broker   int32
@@ -32,7 +32,8 @@ type rawFetch struct {
 	frame    []byte // scratch before, the answer's body after
 
 	version int16
-	done    chan struct{} // closed when the exchange no longer touches frame
+	head    [8]byte
+	done    chan struct{} // receives one value when the exchange no longer touches frame
 }
 
 func newRawFetch(broker int32, clientID, topic string) *rawFetch {
@@ -43,7 +44,7 @@ func newRawFetch(broker int32, clientID, topic string) *rawFetch {
 			ReplicaID: -1, MinBytes: 1, IsolationLevel: readCommitted, SessionEpoch: -1,
 			Topics: []fetch.RequestTopic{{Topic: topic}},
 		},
-		done: make(chan struct{}),
+		done: make(chan struct{}, 1),
 	}
 }
 
@@ -68,7 +69,7 @@ func (r *rawFetch) Required(versions map[protocol.ApiKey]int16) bool {
 
 // RawExchange implements protocol.RawExchanger. Whatever error it returns makes the transport drop the connection.
 func (r *rawFetch) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
-	defer close(r.done)
+	defer func() { r.done <- struct{}{} }()
 	if r.version != fetchVersion {
 		return nil, fmt.Errorf("broker speaks fetch version %d, %d is needed (Kafka 2.3 or later)", r.version, fetchVersion)
 	}
@@ -76,32 +77,40 @@ func (r *rawFetch) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
 	if err := protocol.WriteRequest(rw, fetchVersion, id, r.clientID, &r.request); err != nil {
 		return nil, err
 	}
-	var head [8]byte
-	if _, err := io.ReadFull(rw, head[:]); err != nil {
+	if _, err := io.ReadFull(rw, r.head[:]); err != nil {
 		return nil, err
 	}
-	size := int64(binary.BigEndian.Uint32(head[:])) - 4
-	if got := int32(binary.BigEndian.Uint32(head[4:])); got != id {
+	size := int64(binary.BigEndian.Uint32(r.head[:])) - 4
+	if got := int32(binary.BigEndian.Uint32(r.head[4:])); got != id {
 		return nil, fmt.Errorf("answer to request %d where %d was sent", got, id)
 	}
 	if size < 0 || size > maxFrame {
 		return nil, fmt.Errorf("answer of %d bytes: at most %d are read", size, maxFrame)
 	}
 	if int64(cap(r.frame)) < size {
-		r.frame = make([]byte, size)
+		r.frame = make([]byte, size, size+size/8) // the next answer may be a little larger
 	}
 	r.frame = r.frame[:size]
 	_, err := io.ReadFull(rw, r.frame)
 	return r, err
 }
 
-// do sends the request and waits for the answer until grace after the time that the broker was asked to wait. It
-// returns the answer's body. After an error it returns scratch for the next request, or nil where the exchange may
-// still write to the frame.
+// do sends the request and waits for the answer as roundTrip does, until grace after the time that the broker was asked
+// to wait.
 func (r *rawFetch) do(ctx context.Context, t *kafka.Transport, addr net.Addr, grace time.Duration) (frame []byte, err error) {
-	wait := time.Duration(r.request.MaxWaitTime) * time.Millisecond
-	ctx, cancel := context.WithTimeout(ctx, wait+grace)
+	ctx, cancel := context.WithTimeout(ctx, r.wait()+grace)
 	defer cancel()
+	return r.roundTrip(ctx, t, addr)
+}
+
+// wait is how long the broker is asked to wait.
+func (r *rawFetch) wait() time.Duration {
+	return time.Duration(r.request.MaxWaitTime) * time.Millisecond
+}
+
+// roundTrip sends the request and waits for the answer until ctx ends. It returns the answer's body. After an error it
+// returns scratch for the next request, or nil where the exchange may still write to the frame.
+func (r *rawFetch) roundTrip(ctx context.Context, t *kafka.Transport, addr net.Addr) (frame []byte, err error) {
 	if _, err := t.RoundTrip(ctx, addr, r); err != nil {
 		select {
 		case <-r.done:
@@ -110,7 +119,33 @@ func (r *rawFetch) do(ctx context.Context, t *kafka.Transport, addr net.Addr, gr
 			return nil, err
 		}
 	}
+	<-r.done
 	return r.frame, nil
+}
+
+// deadline makes the contexts of one request after another. Most share one, so that a request needs no timer of its own.
+type deadline struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	end    time.Time
+}
+
+// after returns a context of parent that ends after d, or up to an eighth later.
+func (l *deadline) after(parent context.Context, d time.Duration) context.Context {
+	if now := time.Now(); l.ctx == nil || l.end.Sub(now) < d {
+		l.close()
+		l.end = now.Add(d + d/8)
+		l.ctx, l.cancel = context.WithDeadline(parent, l.end)
+	}
+	return l.ctx
+}
+
+// close frees the last context.
+func (l *deadline) close() {
+	if l.cancel != nil {
+		l.cancel()
+	}
+	l.ctx, l.cancel = nil, nil
 }
 
 // section is one partition's part of a fetch answer.
@@ -125,7 +160,8 @@ type section struct {
 
 var errTruncated = errors.New("fetch answer ends too early")
 
-// parseAnswer goes over the body of a fetch answer, version 11, and calls each for every partition's section:
+// parseAnswer goes over the body of a fetch answer, version 11, and calls each for every partition's section, which is
+// valid during the call:
 //
 //	throttle i32 (ms), error i16, session i32, topics [name string16, partitions [id i32, error i16, high watermark i64,
 //	last stable offset i64, log start i64, aborted [producer i64, first offset i64], preferred replica i32,
@@ -137,10 +173,11 @@ func parseAnswer(frame []byte, each func(*section)) (throttle time.Duration, err
 		return throttle, kafka.Error(code)
 	}
 	c.int32()
+	var s section
 	for topics := c.int32(); topics > 0 && !c.failed; topics-- {
 		c.bytes(int(c.int16()))
 		for partitions := c.int32(); partitions > 0 && !c.failed; partitions-- {
-			s := section{partition: c.int32()}
+			s = section{partition: c.int32()}
 			if code := c.int16(); code != 0 {
 				s.err = kafka.Error(code)
 			}

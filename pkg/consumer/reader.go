@@ -27,7 +27,8 @@ const (
 	answerMax     = 8 << 20                // bytes asked of a broker at a time
 	framesEach    = 2                      // one is decoded while the next is filled
 	framesTotal   = 32 << 20               // of all brokers' answers together
-	blockBytes    = 128 << 10              // a block takes batches until it has that many bytes on the wire
+	blockBytes    = 512 << 10              // a block takes batches until it has about that many bytes of records
+	keepBytes     = 16 << 20               // what is larger than this is not kept for the next answer, batch, or block
 	defaultBudget = 32 << 20
 	minShare      = 64 << 10
 	refreshEvery  = time.Second
@@ -95,6 +96,7 @@ type Reader struct {
 	fetchers   map[int32]*fetcher
 	freeBlocks []*record.Block
 	freeTasks  []*task
+	usual      blockSize // of the blocks decoded lately
 	err        error
 
 	grace, beyondFor time.Duration // fetchGrace and beyondFor
@@ -131,6 +133,11 @@ type fetcher struct {
 	wake   chan struct{} // holds one token when there may be something to fetch
 	frames chan *frame
 	turn   int // which partition comes first in the next request
+
+	// Of the last request, for the next: nothing is allocated for an answer.
+	request  *rawFetch
+	asked    []*partition
+	deadline deadline
 }
 
 // frame is an answer's memory, shared by the tasks that decode it.
@@ -190,8 +197,10 @@ func (r *Reader) Release(b *record.Block) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.charge(r.partitions[b.Partition], -b.Bytes)
-	b.Reset()
-	r.freeBlocks = append(r.freeBlocks, b)
+	if 8*cap(b.X) <= keepBytes {
+		b.Reset()
+		r.freeBlocks = append(r.freeBlocks, b)
+	}
 }
 
 // charge changes how many bytes of p are under way. The caller holds mu.
@@ -380,9 +389,10 @@ func (r *Reader) share() int { return max(r.cfg.Budget/max(len(r.partitions), 1)
 
 // fetch asks one broker for its partitions, again and again.
 func (r *Reader) fetch(ctx context.Context, f *fetcher) {
+	defer f.deadline.close()
 	var backoff time.Duration
 	for {
-		request, asked, pause := r.plan(f)
+		asked, pause := r.plan(f)
 		if len(asked) == 0 {
 			if !sleep(ctx, pause, f.wake) {
 				return
@@ -395,9 +405,16 @@ func (r *Reader) fetch(ctx context.Context, f *fetcher) {
 		case <-ctx.Done():
 			return
 		}
-		request.frame = fr.data
+		request := f.request
+		if request.frame = fr.data; cap(fr.data) > keepBytes {
+			request.frame = nil
+		}
 		var err error
-		fr.data, err = request.do(ctx, r.client.Transport(), r.client.addr, r.grace)
+		limited := f.deadline.after(ctx, request.wait()+r.grace)
+		if fr.data, err = request.roundTrip(limited, r.client.Transport(), r.client.addr); err != nil {
+			f.request = nil
+			f.deadline.close()
+		}
 		fr.tasks.Store(1)
 		pause = 0
 		if err == nil {
@@ -442,13 +459,14 @@ func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
 	return ctx.Err() == nil
 }
 
-// plan makes a request for the broker's partitions that have room, and marks them. Without any it says how long to
-// wait.
-func (r *Reader) plan(f *fetcher) (request *rawFetch, asked []*partition, wait time.Duration) {
+// plan makes the request for those partitions of the broker that have room, and marks them. Without any it says how long
+// to wait.
+func (r *Reader) plan(f *fetcher) (asked []*partition, wait time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now, share := time.Now(), r.share()
 	wait, full := refreshEvery, false
+	asked = f.asked[:0]
 	for _, p := range r.partitions {
 		switch {
 		case p.leader != f.broker || p.fetching || p.next >= p.until:
@@ -460,15 +478,19 @@ func (r *Reader) plan(f *fetcher) (request *rawFetch, asked []*partition, wait t
 			asked = append(asked, p)
 		}
 	}
+	f.asked = asked
 	if len(asked) == 0 {
-		return nil, nil, wait
+		return nil, wait
 	}
 	// The first partition of a request gets at least one batch, whatever the limits: each is first in turn.
 	slices.SortFunc(asked, func(a, b *partition) int { return int(a.id - b.id) })
 	f.turn++
 	turn := f.turn % len(asked)
-	request = newRawFetch(f.broker, r.client.cfg.ClientID, r.cfg.Topic)
-	partitions := make([]fetch.RequestPartition, 0, len(asked))
+	if f.request == nil {
+		f.request = newRawFetch(f.broker, r.client.cfg.ClientID, r.cfg.Topic)
+	}
+	request := &f.request.request
+	partitions := slices.Grow(request.Topics[0].Partitions[:0], len(asked))
 	for i := range asked {
 		p := asked[(i+turn)%len(asked)]
 		p.fetching = true
@@ -477,13 +499,13 @@ func (r *Reader) plan(f *fetcher) (request *rawFetch, asked []*partition, wait t
 			PartitionMaxBytes: int32(min(share, partitionMax)),
 		})
 	}
-	request.request.Topics[0].Partitions = partitions
-	request.request.MaxBytes = int32(max(min(answerMax, framesTotal/framesEach/max(len(r.fetchers), 1)), partitionMax))
-	request.request.MaxWaitTime = int32(maxWait.Milliseconds())
+	request.Topics[0].Partitions = partitions
+	request.MaxBytes = int32(max(min(answerMax, framesTotal/framesEach/max(len(r.fetchers), 1)), partitionMax))
+	request.MaxWaitTime = int32(maxWait.Milliseconds())
 	if full {
-		request.request.MaxWaitTime = int32(maxWaitFull.Milliseconds())
+		request.MaxWaitTime = int32(maxWaitFull.Milliseconds())
 	}
-	return request, asked, 0
+	return asked, 0
 }
 
 // landed unmarks the partitions of a request that is done.
@@ -551,7 +573,7 @@ func (r *Reader) batches(ctx context.Context, p *partition, s *section, fr *fram
 	r.mu.Lock()
 	p.told(s.lastStable, s.end)
 	p.beyond = time.Time{}
-	start, previous := p.next, p.previous
+	start, previous, full := p.next, p.previous, r.usual.wireBytes()
 	r.mu.Unlock()
 
 	gone := newAborted(s.aborted)
@@ -578,7 +600,7 @@ func (r *Reader) batches(ctx context.Context, p *partition, s *section, fr *fram
 		if b.Last < next {
 			continue
 		}
-		if t != nil && t.wire >= blockBytes {
+		if t != nil && t.wire >= full {
 			if !r.handOn(ctx, p, t) {
 				return ctx.Err()
 			}
@@ -600,7 +622,7 @@ func (r *Reader) newTask(id int32, next int64, fr *frame) *task {
 	defer r.mu.Unlock()
 	t := pop(&r.freeTasks)
 	if t == nil {
-		t = &task{}
+		t = &task{batches: make([]batch, 0, r.usual.batches)}
 	}
 	b := pop(&r.freeBlocks)
 	if b == nil {
@@ -609,6 +631,36 @@ func (r *Reader) newTask(id int32, next int64, fr *frame) *task {
 	b.Partition, b.Base, b.Next = id, next, next
 	*t = task{block: b, batches: t.batches[:0], first: next, frame: fr}
 	return t
+}
+
+// blockSize is how much a block holds.
+type blockSize struct{ rows, values, batches, bytes, wire int }
+
+// meet turns s into what the blocks lately took at most, the newest being as big as b: it forgets an eighth at a time.
+// Compression is that of b.
+func (s *blockSize) meet(b blockSize) {
+	s.rows = max(b.rows, s.rows-s.rows/8)
+	s.values = max(b.values, s.values-s.values/8)
+	s.batches = max(b.batches, s.batches-s.batches/8)
+	s.bytes, s.wire = b.bytes, b.wire
+}
+
+// wireBytes is how many bytes on the wire make a block of blockBytes, where compression is like that of s.
+func (s blockSize) wireBytes() int {
+	if s.bytes <= s.wire {
+		return blockBytes
+	}
+	return int(blockBytes * int64(s.wire) / int64(s.bytes))
+}
+
+// makeRoom gives a block without memory a little more than s takes.
+func (s blockSize) makeRoom(b *record.Block) {
+	rows, values := s.rows+s.rows/8, s.values+s.values/8
+	floats, ints := make([]float64, values+rows), make([]int64, 2*rows)
+	b.X, b.Y = floats[:0:values], floats[values:values]
+	b.Time, b.Offset = ints[:0:rows], ints[rows:rows]
+	b.End = make([]int, 0, rows)
+	b.Batches = make([]record.Batch, 0, s.batches+s.batches/8)
 }
 
 // pop takes the last element off a stack of spare parts; nil where there is none.
@@ -650,12 +702,19 @@ func (r *Reader) handOn(ctx context.Context, p *partition, t *task) bool {
 // decode fills a task's block and corrects what was charged for it to what it holds.
 func (r *Reader) decode(t *task, dec record.Decoder, scratch *decompressor) {
 	b := t.block
+	if b.Batches == nil {
+		r.mu.Lock()
+		usual := r.usual
+		r.mu.Unlock()
+		usual.makeRoom(b)
+	}
 	for i := range t.batches {
 		t.batches[i].decode(b, t.first, dec, scratch)
 	}
 	t.frame.release()
 	r.mu.Lock()
 	r.charge(r.partitions[b.Partition], b.Bytes-t.wire)
+	r.usual.meet(blockSize{rows: b.Rows(), values: len(b.X), batches: len(b.Batches), bytes: b.Bytes, wire: t.wire})
 	r.freeTasks = append(r.freeTasks, t)
 	r.mu.Unlock()
 	b.Ready <- struct{}{}

@@ -45,6 +45,24 @@ func (c *Comparison) Add(difference float64) {
 	c.Sequence.Add(difference)
 }
 
+// AddRun is Add for each of a run of differences in turn.
+func (c *Comparison) AddRun(differences []float64) {
+	for len(differences) > 0 {
+		n := int(c.total)
+		if n >= firstRestart && n&(n-1) == 0 {
+			c.Restart()
+		}
+		border := firstRestart
+		for border <= n {
+			border *= 2
+		}
+		run := differences[:min(border-n, len(differences))]
+		c.total += float64(len(run))
+		c.Sequence.AddRun(run)
+		differences = differences[len(run):]
+	}
+}
+
 // Restart ends the segment: after a report of drift, and when another model has become champion. It does nothing if the
 // segment has no records yet.
 func (c *Comparison) Restart() {

@@ -37,6 +37,26 @@ func (p *PageHinkley) Add(x float64) bool {
 	return true
 }
 
+// AddRun is Add for each of a run of values in turn, up to the first that is reported. It returns how many it took, and
+// whether the last of them was reported.
+func (p *PageHinkley) AddRun(x []float64) (n int, rose bool) {
+	records, mean, sum, lowest := p.records, p.mean, p.sum, p.lowest
+	for i, xi := range x {
+		records++
+		mean += (xi - mean) / records
+		sum += xi - mean - p.delta
+		if sum < lowest {
+			lowest = sum
+		}
+		if !(sum-lowest <= p.lambda) {
+			p.Restart()
+			return i + 1, true
+		}
+	}
+	p.records, p.mean, p.sum, p.lowest = records, mean, sum, lowest
+	return len(x), false
+}
+
 // Score returns how far the sum stands above its lowest point: above lambda it is reported. It is 0 after a report.
 func (p *PageHinkley) Score() float64 { return p.sum - p.lowest }
 

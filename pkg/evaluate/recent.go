@@ -41,6 +41,28 @@ func (r *Recent) Add(correct bool, loss float64) {
 	b.loss += loss
 }
 
+// AddRun is Add for each of a run of records in turn: 1 where the class was predicted, else 0, and the losses.
+func (r *Recent) AddRun(correct []uint8, loss []float64) {
+	for len(loss) > 0 {
+		b := &r.blocks[r.last]
+		if b.records == recentBlock {
+			r.last = (r.last + 1) % recentBlocks
+			b = &r.blocks[r.last]
+			*b = block{}
+		}
+		n := min(recentBlock-b.records, len(loss))
+		count, sum := 0, b.loss
+		for i, l := range loss[:n] {
+			count += int(correct[i])
+			sum += l
+		}
+		b.records += n
+		b.correct += count
+		b.loss = sum
+		correct, loss = correct[n:], loss[n:]
+	}
+}
+
 // sums adds up the blocks, the oldest first. Nothing is ever subtracted, so that no rounding and no loss that is not
 // finite outlives its block.
 func (r *Recent) sums() block {

@@ -11,6 +11,12 @@ type Predictor interface {
 	Predict(dst, x []float64)
 }
 
+// rowsPredictor is a Predictor that answers for many rows at once, as it would for each: for row i of x, which is row-major,
+// it stores the answer in dst[i].
+type rowsPredictor interface {
+	PredictRows(dst, x []float64)
+}
+
 // Scores says how good the answers for a number of rows are. A score that these rows do not define is NaN; without
 // rows, that is each of them.
 type Scores struct {
@@ -51,19 +57,30 @@ type answer struct {
 
 // Score asks p for each row of the window and returns how good the answers are.
 func (w *Window) Score(p Predictor) Scores {
+	w.predict(p)
 	answers := w.answers[:0]
-	dst := make([]float64, 1)
 	for i := range w.y {
 		slot := w.slot(i)
-		p.Predict(dst, w.row(slot))
 		class := 0
-		if dst[0] >= 0.5 {
+		if w.probs[slot] >= 0.5 {
 			class = 1
 		}
-		answers = append(answers, answer{dst[0], int(w.y[slot]), class})
+		answers = append(answers, answer{w.probs[slot], int(w.y[slot]), class})
 	}
 	w.answers = answers
 	return score(answers)
+}
+
+// predict asks p for the row in each slot.
+func (w *Window) predict(p Predictor) {
+	w.probs = slices.Grow(w.probs[:0], w.Len())[:w.Len()]
+	if p, ok := p.(rowsPredictor); ok {
+		p.PredictRows(w.probs, w.x)
+		return
+	}
+	for slot := range w.probs {
+		p.Predict(w.probs[slot:slot+1], w.row(slot))
+	}
 }
 
 // score returns the scores of the answers, which it sorts.

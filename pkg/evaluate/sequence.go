@@ -60,6 +60,23 @@ func (s *Sequence) Add(difference float64) {
 	s.records++
 }
 
+// AddRun is Add for each of a run of differences in turn.
+func (s *Sequence) AddRun(differences []float64) {
+	records, sum, variance := s.records, s.sum, s.variance
+	for _, d := range differences {
+		if d > LossCap {
+			d = LossCap
+		} else if d < -LossCap {
+			d = -LossCap
+		}
+		deviation := d - sum/max(records, 1)
+		variance += float64(deviation * deviation)
+		sum += d
+		records++
+	}
+	s.records, s.sum, s.variance = records, sum, variance
+}
+
 // logMixture returns ln m(sum, variance), which rises with the sum ≥ 0.
 //
 // The mixture is the integral over u in (0, 1] of e^((1 - u)·s/c + v/c²·(ln u + 1 - u)) with weights in proportion

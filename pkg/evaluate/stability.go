@@ -84,9 +84,28 @@ func (s *Stability) Collect(x []float64) {
 	s.collected++
 }
 
+// CollectRun is Collect for each of a run of rows of that width, row-major, in turn.
+func (s *Stability) CollectRun(x []float64, width int) {
+	if s.columns == nil {
+		s.columns = make([]float64, s.features*s.rows)
+	}
+	for len(x) > 0 {
+		slot := s.collected % s.rows
+		n := min(len(x)/width, s.rows-slot)
+		for i := range s.features {
+			column := s.columns[i*s.rows+slot:][:n]
+			for k := range column {
+				column[k] = x[k*width+i]
+			}
+		}
+		s.collected += n
+		x = x[n*width:]
+	}
+}
+
 // Mark says that a copy was taken, with the collected rows as its reference, and that the one before it predicts from
 // now on. A copy before which fewer rows were collected than a reference takes has none, and nothing is compared while
-// it predicts. Mark sorts the rows: about 1 ms per feature.
+// it predicts. Mark takes about .1 ms per feature with 10,000 rows.
 func (s *Stability) Mark() {
 	s.predicting = s.newest
 	s.newest = reference{}
@@ -103,30 +122,57 @@ func (s *Stability) Drop() {
 	s.begin()
 }
 
-// newReference returns the histograms of columns of that many rows, which it sorts.
+// newReference returns the histograms of columns of that many rows, whose values it moves about.
 func newReference(columns []float64, rows int) reference {
-	var r reference
+	features := len(columns) / rows
+	r := reference{make([][stabilityEdges]float64, 0, features), make([][stabilityBins]int, 0, features)}
+	room := make([]float64, rows)
+	var places []int
+	for k := 1; k <= stabilityEdges; k++ {
+		places = append(places, decilePlace(k, rows))
+	}
 	for column := range slices.Chunk(columns, rows) {
-		slices.Sort(column)
+		rank(column, room, places)
 		edges := deciles(column)
-		var counts [stabilityBins]int
-		for _, v := range column {
-			counts[bin(&edges, v)]++
-		}
 		r.edges = append(r.edges, edges)
-		r.counts = append(r.counts, counts)
+		r.counts = append(r.counts, binned(&edges, column))
 	}
 	return r
 }
 
-// deciles returns the edges of bins: a bin ends with the value at its edge.
+// binned returns how many values are in each bin.
+func binned(edges *[stabilityEdges]float64, values []float64) (counts [stabilityBins]int) {
+	if n := len(values); n%2 == 1 {
+		counts[bin(edges, values[n-1])]++
+		values = values[:n-1]
+	}
+	var twice [stabilityEdges][2]float64
+	for k, e := range edges {
+		twice[k] = [2]float64{e, e}
+	}
+	var above [stabilityEdges][2]int64
+	countPair(&above, &twice, values, 2)
+	left := len(values)
+	for k, n := range above {
+		more := int(n[0] + n[1])
+		counts[k] += left - more
+		left = more
+	}
+	counts[stabilityEdges] += left
+	return counts
+}
+
+// decilePlace returns where the k-th decile of that many sorted values is.
+func decilePlace(k, values int) int { return k*values/stabilityBins - 1 }
+
+// deciles returns the edges of bins, of values whose deciles are at their places: a bin ends with the value at its edge.
 //
 // Where several deciles are equal, that value has a bin to itself, between two edges: so a column of few values, or of
 // one, shows a change to either side.
-func deciles(sorted []float64) [stabilityEdges]float64 {
+func deciles(ranked []float64) [stabilityEdges]float64 {
 	var edges [stabilityEdges]float64
 	decile := func(k int) float64 {
-		return sorted[k*len(sorted)/stabilityBins-1] + 0 // no -0, see below
+		return ranked[decilePlace(k, len(ranked))] + 0 // no -0, see below
 	}
 	n := 0
 	for k := 1; k <= stabilityEdges; {
@@ -169,6 +215,64 @@ func (s *Stability) Add(x []float64) bool {
 		s.counts[i*stabilityBins+bin(&s.predicting.edges[i], v)]++
 	}
 	s.counted++
+	return s.complete()
+}
+
+// AddRun is Add for each of a run of rows of that width, row-major, in turn, up to the first that completes a window. It
+// returns how many it took, and whether the last of them completed one.
+func (s *Stability) AddRun(x []float64, width int) (n int, complete bool) {
+	n = len(x) / width
+	if s.predicting.edges == nil {
+		return n, false
+	}
+	n = min(n, s.rows-s.counted)
+	s.count(x[:n*width], width)
+	s.counted += n
+	return n, s.complete()
+}
+
+// count adds rows to the window's histograms, two columns side by side. Edges rise: a bin has the values that are above the
+// edge below it, and not above its own.
+func (s *Stability) count(x []float64, width int) {
+	for i := 0; i < s.features; i += 2 {
+		if i+1 == s.features {
+			for at := i; at < len(x); at += width {
+				s.counts[i*stabilityBins+bin(&s.predicting.edges[i], x[at])]++
+			}
+			break
+		}
+		var edges [stabilityEdges][2]float64
+		for k := range edges {
+			edges[k] = [2]float64{s.predicting.edges[i][k], s.predicting.edges[i+1][k]}
+		}
+		var above [stabilityEdges][2]int64
+		countPair(&above, &edges, x[i:], width)
+		for side := range 2 {
+			counts := s.counts[(i+side)*stabilityBins:][:stabilityBins]
+			left := len(x) / width
+			for k := range above {
+				more := int(above[k][side])
+				counts[k] += left - more
+				left = more
+			}
+			counts[stabilityEdges] += left
+		}
+	}
+}
+
+// plainCountPair counts for each of two columns, the first in a run of rows of that width, the values above each edge.
+func plainCountPair(above *[stabilityEdges][2]int64, edges *[stabilityEdges][2]float64, x []float64, width int) {
+	*above = [stabilityEdges][2]int64{}
+	for ; len(x) >= 2; x = x[min(width, len(x)):] {
+		for k := range above {
+			above[k][0] += int64(below(edges[k][0], x[0]))
+			above[k][1] += int64(below(edges[k][1], x[1]))
+		}
+	}
+}
+
+// complete says whether the window is complete, and begins the next one then.
+func (s *Stability) complete() bool {
 	if s.counted < s.rows {
 		return false
 	}

@@ -1,6 +1,7 @@
 package evaluate
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -407,6 +408,19 @@ func BenchmarkStability(b *testing.B) {
 			s.Add(row())
 		}
 	})
+	for _, run := range []int{100, 1000} {
+		b.Run(fmt.Sprintf("run=%d", run), func(b *testing.B) {
+			s, row := eighteen()
+			var x []float64
+			for range run {
+				x = append(x, row()...)
+			}
+			for b.Loop() {
+				s.AddRun(x, 18)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(run), "ns/row")
+		})
+	}
 	b.Run("collect", func(b *testing.B) {
 		s, row := eighteen()
 		for b.Loop() {

@@ -8,7 +8,8 @@ type Window struct {
 	y     []float64 // Len() labels
 	next  int       // slot of the oldest row, once the window is full: the next one to be replaced
 
-	answers []answer // scratch of a score
+	answers []answer  // scratch of a score
+	probs   []float64 // the same, by slot
 }
 
 // NewWindow returns an empty window that keeps the newest n rows, n ≥ 1. It takes memory as rows come.

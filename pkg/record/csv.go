@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -34,7 +35,7 @@ func (c *CSV) Decode(dst *Block, rec Record) error {
 		return &Bad{Tombstone, "the value is null"}
 	}
 	line := trimLine(rec.Value)
-	if len(bytes.Trim(line, " \t\r\n")) == 0 {
+	if isBlank(line) {
 		return &Bad{Empty, "the value is empty or white space"}
 	}
 	if rec.Offset == 0 && IsHeader(rec.Value) {
@@ -66,6 +67,18 @@ func (c *CSV) row(dst *Block, key, line []byte) (label float64, bad *Bad) {
 	columns, next := 0, -1
 	for next < len(line) {
 		i, col := next+1, columns
+		printed := isScientific(line, i)
+		if col >= len(c.use) && c.beyond == appended {
+			x = slices.Grow(x, (len(line)-next)/(scientificSize+1))
+			read := decimals
+			if printed {
+				read = scientific
+			}
+			if n, size := read(x[len(x):cap(x)], line[i:]); n > 0 {
+				x, columns, next = x[:len(x)+n], columns+n, i+size
+				continue
+			}
+		}
 		columns++
 		use := c.beyond
 		if col < len(c.use) {
@@ -79,7 +92,14 @@ func (c *CSV) row(dst *Block, key, line []byte) (label float64, bad *Bad) {
 		}
 		var v float64
 		var ok bool
-		v, next, ok = parseFloat(line, i)
+		if printed {
+			var one [1]float64
+			n, size := scientific(one[:], line[i:])
+			v, next, ok = one[0], i+size, n == 1
+		}
+		if !ok {
+			v, next, ok = parseFloat(line, i)
+		}
 		// Blanks and quotes go the longer way, too.
 		if !ok || next < len(line) && line[next] != ',' {
 			if v, next, bad = c.oddNumber(line, i, col, use); bad != nil {
@@ -88,7 +108,7 @@ func (c *CSV) row(dst *Block, key, line []byte) (label float64, bad *Bad) {
 		}
 		switch {
 		case use == labelled:
-			if v != 0 && v != 1 {
+			if v != v*v || v > 1 { // it is neither 0 nor 1, without asking which: labels are a coin toss
 				return 0, c.bad(Label, col, line[i:next], "is neither 0 nor 1")
 			}
 			label = math.Abs(v)
@@ -181,9 +201,26 @@ func IsHeader(line []byte) bool {
 // trimLine cuts off a byte order mark before line and one line break behind it: \n, \r\n, or the \r that is left
 // where a file with \r\n was split at \n.
 func trimLine(line []byte) []byte {
-	line = bytes.TrimPrefix(line, byteOrderMark)
-	line = bytes.TrimSuffix(line, []byte{'\n'})
-	return bytes.TrimSuffix(line, []byte{'\r'})
+	line = trimLast(bytes.TrimPrefix(line, byteOrderMark), '\n')
+	return trimLast(line, '\r')
+}
+
+// trimLast cuts off c behind line.
+func trimLast(line []byte, c byte) []byte {
+	if n := len(line); n > 0 && line[n-1] == c {
+		return line[:n-1]
+	}
+	return line
+}
+
+// isBlank reports whether line has nothing but white space.
+func isBlank(line []byte) bool {
+	for _, c := range line {
+		if c != ' ' && c != '\t' && c != '\r' && c != '\n' {
+			return false
+		}
+	}
+	return true
 }
 
 // field returns the text of the field that begins at line[i], without blanks and quotes around it, and the index of

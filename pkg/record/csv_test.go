@@ -568,6 +568,22 @@ func TestCSVRandom(t *testing.T) {
 	}
 }
 
+// shortLines returns n lines of a label and 18 features in as few digits as they need, four to seventeen.
+func shortLines(n int) (size int, lines [][]byte) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range n {
+		line := strconv.AppendInt(nil, rng.Int64N(2), 10)
+		for col := range 18 {
+			digits := math.Pow(10, float64(4+col%14))
+			line = append(line, ',')
+			line = strconv.AppendFloat(line, math.Round(rng.NormFloat64()*digits)/digits, 'f', -1, 64)
+		}
+		lines = append(lines, line)
+		size += len(line)
+	}
+	return size, lines
+}
+
 // susyLines returns n lines like those of the UCI file, a label and 18 features, and their length in bytes.
 func susyLines(n int) (size int, lines [][]byte) {
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -586,8 +602,8 @@ func susyLines(n int) (size int, lines [][]byte) {
 // BenchmarkCSV decodes one row of a label and 18 features in one operation, with the plain loop over strconv beside
 // it.
 func BenchmarkCSV(b *testing.B) {
-	size, lines := susyLines(1024)
-	run := func(b *testing.B, decode func(dst *Block, rec Record) error) {
+	run := func(b *testing.B, give func(n int) (int, [][]byte), decode func(dst *Block, rec Record) error) {
+		size, lines := give(1024)
 		var dst Block
 		b.SetBytes(int64(size / len(lines)))
 		b.ReportAllocs()
@@ -603,9 +619,10 @@ func BenchmarkCSV(b *testing.B) {
 			i++
 		}
 	}
-	b.Run("own", func(b *testing.B) { run(b, newCSV(b, labelFirst).Decode) })
+	b.Run("own", func(b *testing.B) { run(b, susyLines, newCSV(b, labelFirst).Decode) })
+	b.Run("short", func(b *testing.B) { run(b, shortLines, newCSV(b, labelFirst).Decode) })
 	b.Run("strconv", func(b *testing.B) {
-		run(b, func(dst *Block, rec Record) error {
+		run(b, susyLines, func(dst *Block, rec Record) error {
 			label, rest := 0.0, string(rec.Value)
 			for col, more := 0, true; more; col++ {
 				var text string

@@ -18,9 +18,6 @@ const maxDigits = 19
 func parseFloat(b []byte, i int) (v float64, next int, ok bool) {
 	start := i
 	sign, i := parseSign(b, i)
-	if v, ok := parseScientific(b, i); ok {
-		return math.Float64frombits(math.Float64bits(v) | sign<<63), i + scientificSize, true
-	}
 
 	// The digits as a whole number, wrapped around where there are more than maxDigits, and a power of ten.
 	var mantissa uint64
@@ -67,30 +64,6 @@ func parseFloat(b []byte, i int) (v float64, next int, ok bool) {
 	return math.Float64frombits(math.Float64bits(v) | sign<<63), i, true
 }
 
-// scientificSize is the length of a number without sign as %.18e writes it, such as 9.728614687919616699e-01.
-const scientificSize = 24
-
-// parseScientific reads a number without sign in exactly that layout, in which SUSY and other UCI files come: where every
-// digit stands is known, so nothing has to be looked for. ok is false for any other layout.
-func parseScientific(b []byte, i int) (v float64, ok bool) {
-	if len(b)-i < scientificSize {
-		return 0, false
-	}
-	n := (*[scientificSize]byte)(b[i:])
-	high, low := binary.LittleEndian.Uint64(n[2:]), binary.LittleEndian.Uint64(n[10:])
-	// The eight bytes behind: two digits, e, the exponent's sign and two digits.
-	one, d18, d19, e1, e2 := n[0]-'0', n[18]-'0', n[19]-'0', n[22]-'0', n[23]-'0'
-	if n[1] != '.' || n[20] != 'e' || !allDigits(high) || !allDigits(low) || max(one, d18, d19, e1, e2) > 9 ||
-		(n[21]-'+')&^2 != 0 || len(b)-i > scientificSize && isDigit(b[i+scientificSize]) {
-		return 0, false
-	}
-	const zeros = 0x3030303030303030
-	mantissa := uint64(one)*1e18 + eightDigits(high-zeros)*1e10 + eightDigits(low-zeros)*100 + uint64(d18)*10 + uint64(d19)
-	minus := -int(n[21]-'+') >> 1
-	exp := (int(e1)*10 + int(e2)) ^ minus
-	return scale(mantissa, exp-minus-18), true
-}
-
 // parseSign returns 1 for a minus sign at b[i], else 0, and the index behind the sign. Minus takes no branch: signs of
 // features are a coin toss, which a processor guesses wrong half the time.
 func parseSign(b []byte, i int) (sign uint64, next int) {
@@ -108,15 +81,18 @@ func parseSign(b []byte, i int) (sign uint64, next int) {
 
 func isDigit(c byte) bool { return c-'0' <= 9 }
 
-// appendDigits appends the digits from b[i] on to mantissa, by eights as long as it can, and returns the index of the
-// byte behind them.
+// eightZeros is eight digits 0.
+const eightZeros = 0x3030303030303030
+
+// appendDigits appends the digits from b[i] on to mantissa, up to eight at a time, and returns the index of the byte
+// behind them.
 func appendDigits(mantissa uint64, b []byte, i int) (uint64, int) {
-	for i+8 <= len(b) {
-		w := binary.LittleEndian.Uint64(b[i:])
-		if !allDigits(w) {
-			break
+	for len(b) >= 8 && i < len(b) {
+		w := eightBytes(b, i)
+		if leadingDigits(w) < 8 {
+			return appendFew(mantissa, w, i)
 		}
-		mantissa = mantissa*100_000_000 + eightDigits(w-0x3030303030303030)
+		mantissa = mantissa*100_000_000 + eightDigits(w^eightZeros)
 		i += 8
 	}
 	for i < len(b) && isDigit(b[i]) {
@@ -124,6 +100,31 @@ func appendDigits(mantissa uint64, b []byte, i int) (uint64, int) {
 		i++
 	}
 	return mantissa, i
+}
+
+// appendFew appends the digits that w, the bytes from index i on, begins with, fewer than eight, and returns the index
+// behind them. How many there are takes no branch: lengths of numbers are hard to guess.
+func appendFew(mantissa, w uint64, i int) (uint64, int) {
+	n := leadingDigits(w)
+	return mantissa*wholePowers[n] + eightDigits((w^eightZeros)<<(64-8*n)), i + n
+}
+
+// eightBytes returns the bytes of b from b[i] on, up to eight, the first being the lowest and zeros standing for those
+// beyond the end. b has eight bytes at least.
+func eightBytes(b []byte, i int) uint64 {
+	if i+8 <= len(b) {
+		return binary.LittleEndian.Uint64(b[i:])
+	}
+	return binary.LittleEndian.Uint64(b[len(b)-8:]) >> (8 * (i + 8 - len(b)))
+}
+
+// wholePowers are the powers of ten by which eight digits or fewer shift a number.
+var wholePowers = [...]uint64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8}
+
+// leadingDigits returns how many bytes of w are digits before the first that is none, the lowest byte being the first.
+func leadingDigits(w uint64) int {
+	w ^= eightZeros // digits are 0 to 9 now; the sum's top bits tell them from others, at least up to the first
+	return bits.TrailingZeros64(((w+0x7676767676767676)|w)&0x8080808080808080) / 8
 }
 
 // allDigits reports whether each byte of w is within 0x30 to 0x39.
@@ -184,8 +185,8 @@ func parseLong(text []byte, n, exp int) float64 {
 }
 
 // scale returns w·10^q, correctly rounded, by the method of Michael Eisel and Daniel Lemire: the leading bits of w
-// times those of the power of ten, with 64 bits more of the power where 64 leave the rounding open. 128 bits are
-// always enough: Noble Mushtak and Daniel Lemire, Fast Number Parsing Without Fallback, Software: Practice and
+// times 128 of the power of ten. 64 would do for most numbers; but float32 values, printed, leave the rounding open half
+// the time, and a wrong guess costs more than the product. 128 bits are always enough: Noble Mushtak and Daniel Lemire, Fast Number Parsing Without Fallback, Software: Practice and
 // Experience 53 (2023).
 func scale(w uint64, q int) float64 {
 	if w == 0 || q < minPower {
@@ -198,12 +199,9 @@ func scale(w uint64, q int) float64 {
 	w <<= zeros
 	power := &powers[q-minPower]
 	hi, lo := bits.Mul64(w, power.hi)
-	if hi&0x1FF == 0x1FF {
-		more, _ := bits.Mul64(w, power.lo)
-		var carry uint64
-		lo, carry = bits.Add64(lo, more, 0)
-		hi += carry
-	}
+	more, _ := bits.Mul64(w, power.lo)
+	lo, carry := bits.Add64(lo, more, 0)
+	hi += carry
 
 	// 54 bits: one below the float64's 53, for rounding. 217706/65536 is log2(10), close enough for the floor.
 	top := int(hi >> 63)

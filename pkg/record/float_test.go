@@ -26,6 +26,7 @@ func plainFloat(s string) (v float64, ok bool) {
 // checkFloat holds parseFloat and plainFloat together on s, alone and in the middle of a line.
 func checkFloat(t *testing.T, s string) {
 	t.Helper()
+	checkDecimals(t, s)
 	want, wantOK := plainFloat(s)
 	for _, around := range [][2]string{{"", ""}, {"7", ""}, {"", ",12345678"}, {"7", " 1.2345678e9,1.0"}} {
 		line, at := around[0]+s+around[1], len(around[0])
@@ -36,6 +37,27 @@ func checkFloat(t *testing.T, s string) {
 		}
 		if ok && math.Float64bits(got) != math.Float64bits(want) {
 			t.Fatalf("parseFloat(%q, %d) = %x, strconv has %x", line, at, math.Float64bits(got), math.Float64bits(want))
+		}
+	}
+}
+
+var short = regexp.MustCompile(`^-?[0-9]\.[0-9]{1,18}$`)
+
+// checkDecimals holds decimals and parseFloat together on s, at the end of a line and before it.
+func checkDecimals(t *testing.T, s string) {
+	t.Helper()
+	for _, line := range []string{s, s + ",12345678", s + ","} {
+		var got [1]float64
+		n, size := decimals(got[:], []byte(line))
+		if short.MatchString(s) && len(line) >= 8 && n == 0 {
+			t.Fatalf("decimals(%q): nothing", line)
+		}
+		if n == 0 {
+			continue
+		}
+		want, next, ok := parseFloat([]byte(line), 0)
+		if !ok || next != size || size < len(line) && line[size] != ',' || math.Float64bits(got[0]) != math.Float64bits(want) {
+			t.Fatalf("decimals(%q) = %v in %d bytes, parseFloat has %v in %d, %v", line, got[0], size, want, next, ok)
 		}
 	}
 }
@@ -77,6 +99,7 @@ func TestParseFloatRandom(t *testing.T) {
 		denormal := math.Float64frombits(rng.Uint64() >> (12 + rng.IntN(52)))
 		checkFloat(t, strconv.FormatFloat(f, 'g', -1, 64))
 		checkFloat(t, strconv.FormatFloat(denormal, 'e', 18, 64))
+		checkFloat(t, strconv.FormatFloat(3*rng.NormFloat64(), 'f', rng.IntN(21), 64))
 		checkFloat(t, strconv.FormatFloat(rng.NormFloat64(), 'e', 18, 64))
 		checkFloat(t, strconv.FormatFloat(float64(float32(rng.NormFloat64())), 'f', rng.IntN(25), 64))
 		checkFloat(t, fmt.Sprintf("%d.%0*de%d", rng.Uint64()>>rng.IntN(64), rng.IntN(25), rng.Uint64()>>rng.IntN(64), rng.IntN(700)-350))

@@ -70,6 +70,118 @@ func BenchmarkCores(b *testing.B) {
 	}
 }
 
+// perRecord reports what a record costs, with so many done in each iteration of the loop.
+func perRecord(b *testing.B, records int) {
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*records), "ns/record")
+}
+
+// BenchmarkScale measures the scalers alone.
+func BenchmarkScale(b *testing.B) {
+	rows := susyRows(b)
+	for _, name := range keys(scalers) {
+		b.Run(name, func(b *testing.B) {
+			s, to := scalers[name](rows.Width), row{make([]float64, rows.Width), make([]float64, rows.Width+1)}
+			scale := func() {
+				for i := range rows.Len() {
+					s.advance(to, rows.Row(i))
+				}
+			}
+			scale()
+			for b.Loop() {
+				scale()
+			}
+			perRecord(b, rows.Len())
+		})
+	}
+}
+
+// BenchmarkStep measures the experts alone, on scaled rows.
+func BenchmarkStep(b *testing.B) {
+	rows := head(susyRows(b), 1000)
+	scaled := newModel(b, "logistic", rows.Width, 1).(*pipeline)
+	scaled.reserve(rows.Len())
+	block, margin := scaled.prepare(rows, 0, rows.Len(), 0), make([]float64, rows.Len())
+	for _, kind := range keys(singles) {
+		b.Run(kind, func(b *testing.B) {
+			e := newModel(b, kind, rows.Width, 1).(*pipeline).experts[0]
+			e.learn(&block, margin)
+			for b.Loop() {
+				e.learn(&block, margin)
+			}
+			perRecord(b, rows.Len())
+		})
+	}
+}
+
+// BenchmarkSweep measures newton's pass over the covariance.
+func BenchmarkSweep(b *testing.B) {
+	for _, width := range []int{19, 65} {
+		for _, q := range []float64{0, 0.1} {
+			b.Run(fmt.Sprintf("width=%d/q=%g", width, q), func(b *testing.B) {
+				m := newNewton(width, 1, q)
+				z := slices.Repeat([]float64{0.5}, width)
+				for b.Loop() {
+					m.update(z)
+				}
+				perRecord(b, 1)
+			})
+		}
+	}
+}
+
+// BenchmarkMixer measures the mixer of the kind mix alone.
+func BenchmarkMixer(b *testing.B) {
+	rows := head(susyRows(b), 1000)
+	m, prob := newModel(b, "mix", rows.Width, 1).(*pipeline), make([]float64, rows.Len())
+	m.reserve(rows.Len())
+	block := m.prepare(rows, 0, rows.Len(), 0)
+	for i, e := range m.experts {
+		e.learn(&block, m.margins[i])
+	}
+	for b.Loop() {
+		m.answer(&block, 0, prob)
+	}
+	perRecord(b, rows.Len())
+}
+
+// BenchmarkWide reports what a value of rows of 784 columns costs, as a ratio to one of rows of 65 columns. Widths take turns.
+func BenchmarkWide(b *testing.B) {
+	widths := []int{65, 784}
+	for _, spec := range []string{"logistic", "mix"} {
+		b.Run(spec, func(b *testing.B) {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+			models, runs := make([]Model, len(widths)), make([]*Rows, len(widths))
+			took, prob := make([][]float64, len(widths)), make([]float64, 1100)
+			for i, width := range widths {
+				random := newRandom(1, "rows")
+				runs[i] = &Rows{Width: width, X: make([]float64, len(prob)*width), Y: make([]float64, len(prob))}
+				for j := range runs[i].X {
+					runs[i].X[j] = 2*random.uniform() - 1
+				}
+				for j := range prob {
+					if runs[i].Row(j)[0] > 0 {
+						runs[i].Y[j] = 1
+					}
+				}
+				models[i] = newModel(b, spec, width, 1)
+				models[i].Learn(runs[i], prob)
+			}
+			for b.Loop() {
+				for i, m := range models {
+					start := time.Now()
+					m.Learn(runs[i], prob)
+					took[i] = append(took[i], float64(time.Since(start).Nanoseconds())/float64(len(prob)*widths[i]))
+				}
+			}
+			b.ReportMetric(0, "ns/op")
+			for i, width := range widths {
+				b.ReportMetric(median(took[i]), fmt.Sprintf("width%d-ns/value", width))
+			}
+			b.ReportMetric(median(took[1])/median(took[0]), "wide-ratio")
+		})
+	}
+}
+
 func median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[len(sorted)/2]

@@ -110,6 +110,7 @@ func TestFeaturesGoOnFromTheirState(t *testing.T) {
 }
 
 func TestFeaturesOfWideRows(t *testing.T) {
+	measured(t)
 	const width, n = 784, 1100
 	b := randomBlock(t, 4, width, n)
 	for _, spec := range featuresSpecs {
@@ -132,6 +133,7 @@ func TestFeaturesOfWideRows(t *testing.T) {
 }
 
 func TestFeaturesLearnWithoutAllocation(t *testing.T) {
+	measured(t)
 	for _, spec := range featuresSpecs {
 		b := randomBlock(t, 5, 70, 1100)
 		e := memberBuilder(spec)(b.width, 1)

@@ -95,6 +95,7 @@ func TestForestSplitsAtAnObviousThreshold(t *testing.T) {
 }
 
 func TestForestAdaptsToAnAbruptChange(t *testing.T) {
+	measured(t)
 	rows := stream(t, "tree_change") // other labels from about row 20,000 on
 	m, f := newForest(t, "", rows.Width, 1)
 	progress(m, head(rows, 18_000))
@@ -349,6 +350,7 @@ func TestForestWeighsRowsByImportance(t *testing.T) {
 }
 
 func TestForestOfWideRows(t *testing.T) {
+	measured(t)
 	const width, seed = 200, 3
 	rows := inverted(threshold(seed, 6000, width, 17, 0.1), 3000)
 	m, f := newForest(t, "trees=20", width, seed)
@@ -398,6 +400,7 @@ func TestForestOfWideRows(t *testing.T) {
 }
 
 func TestForestLearnsWithoutAllocating(t *testing.T) {
+	measured(t)
 	const run = 50
 	for _, width := range []int{8, 100} {
 		rows := inverted(threshold(1, 4000, width, 3, 0), 2000)

@@ -113,6 +113,7 @@ func seeds() uint64 {
 }
 
 func TestHazards(t *testing.T) {
+	measured(t)
 	for _, kind := range []string{"mix", "zoo"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()

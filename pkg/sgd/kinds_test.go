@@ -74,6 +74,7 @@ func hard(tb testing.TB, n int) *Rows {
 // TestGolden holds the state of every variant to the bits that it has had. UPDATE_GOLDEN=1 writes them anew: that is a
 // change of the models, after which checkpoints of an earlier build lead elsewhere.
 func TestGolden(t *testing.T) {
+	measured(t)
 	const file = "testdata/golden.json"
 	got := make(map[string]string)
 	for _, spec := range variants() {
@@ -366,6 +367,7 @@ func TestImportance(t *testing.T) {
 }
 
 func TestLearnAndPredictDoNotAllocate(t *testing.T) {
+	measured(t)
 	for _, spec := range variants() {
 		t.Run(spec, func(t *testing.T) {
 			rows := susyRows(t)
@@ -420,6 +422,7 @@ func shuffled(tb testing.TB, seed uint64) *Rows {
 }
 
 func TestNothingIsLearnedFromShuffledLabels(t *testing.T) {
+	measured(t)
 	const seed, most = 1, 0.515
 	rows := shuffled(t, seed)
 	eachVariant(t, func(t *testing.T, spec string) {
@@ -444,6 +447,7 @@ func TestNothingIsLearnedFromShuffledLabels(t *testing.T) {
 }
 
 func TestQuality(t *testing.T) {
+	measured(t)
 	least := []struct {
 		kind, stream            string
 		leastAccuracy, mostLoss float64

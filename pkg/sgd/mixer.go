@@ -51,14 +51,13 @@ func (m *mixer) learn(b *block, margins [][]float64, at int, prob []float64) {
 	for i, y := range b.y {
 		m.in[0] = 1
 		for e, margin := range margins {
-			v := clip(margin[at+i], expertLimit)
-			m.in[1+e] = v
-			m.probs[2+e] = sigmoid(v)
+			m.in[1+e] = clip(margin[at+i], expertLimit)
 		}
+		sigmoids(m.probs[2:], m.in[1:])
 		mixed := m.mix.step(m.in, y, b.c[i])
 		m.bend = bend(mixed)
-		m.probs[0] = sigmoid(m.calibrate.step(m.bend[:], y, b.c[i]))
-		m.probs[1] = sigmoid(mixed)
+		m.calibrate.step(m.bend[:], y, b.c[i])
+		m.probs[0], m.probs[1] = m.calibrate.prob, m.mix.prob
 		prob[i] = dot(0, m.layer, m.probs)
 		m.weigh(y, b.c[i])
 	}

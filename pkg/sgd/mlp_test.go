@@ -257,6 +257,7 @@ func TestMLPOfImportance0ChangesNothing(t *testing.T) {
 }
 
 func TestMLPOfAnyDepthLearns(t *testing.T) {
+	measured(t)
 	rows := susyRows(t)
 	tests := []struct {
 		options string

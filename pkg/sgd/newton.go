@@ -28,6 +28,7 @@ type newton struct {
 	next    []float64 // u of the record in hand
 	v0      float64
 	keep    float64 // a
+	prob    float64 // σ of the last record's margin
 	moved   float64 // length of the last step
 	refused uint64
 }
@@ -54,10 +55,12 @@ func (m *newton) withIntercept() *newton {
 }
 
 func (m *newton) step(z []float64, label, c float64) float64 {
+	z = z[:len(m.weights)]
 	m.update(z)
-	margin := dot(0, m.weights, z)
-	s := max(dot(0, m.u, z), 0) // P is positive, but for rounding
+	margin, s := dotPair(m.weights, m.u, z)
+	s = max(s, 0) // P is positive, but for rounding
 	p := sigmoid(margin)
+	m.prob = p
 	h := float64(c * float64(p*(1-p)))
 	k := 1 / (1 + float64(h*s))
 	g := float64(float64(c*k) * (label - p))
@@ -73,77 +76,43 @@ func (m *newton) step(z []float64, label, c float64) float64 {
 	return margin
 }
 
-// update brings P up to date with the last record, and makes u = P·z.
+// update brings P up to date with the last record, and makes u = P·z. z has the length of the weights.
 func (m *newton) update(z []float64) {
-	n := len(m.weights)
-	u, next, z := m.u[:n], m.next[:n], z[:n]
-	clear(next)
 	grow := float64((1 - m.keep) * m.v0)
-	p := m.p
+	sweep(m.p, m.u, z, m.next, m.pending, m.keep, grow)
+	m.u, m.next = m.next, m.u
+}
+
+// plainSweep takes pending·u·uᵀ off P, of which p is the lower triangle, row by row, multiplies what is left by keep, and
+// adds grow on the diagonal. It stores P·z in next. All vectors have the same length.
+func plainSweep(p, u, z, next []float64, pending, keep, grow float64) {
+	n := len(z)
+	u, next = u[:n], next[:n]
 	for i := range n {
-		row := p[:i]
-		last := p[i]
-		hu, zi := float64(m.pending*u[i]), z[i]
-		var even, odd float64
-		if m.keep == 1 {
-			even, odd = sweep(row, u[:i], z[:i], next[:i], hu, zi)
-			last -= float64(hu * u[i])
-		} else {
-			even, odd = sweepKeep(row, u[:i], z[:i], next[:i], hu, zi, m.keep)
-			last = float64(m.keep*(last-float64(hu*u[i]))) + grow
+		row, u, z, next := p[:i], u[:i+1], z[:i+1], next[:i+1]
+		hu, zi := float64(pending*u[i]), z[i]
+		var even, odd float64 // two sums of what the columns give to the row
+		j := 0
+		for ; j < i-1; j += 2 {
+			a := float64(keep * (row[j] - float64(hu*u[j])))
+			b := float64(keep * (row[j+1] - float64(hu*u[j+1])))
+			row[j], row[j+1] = a, b
+			even += float64(a * z[j])
+			odd += float64(b * z[j+1])
+			next[j] += float64(a * zi)
+			next[j+1] += float64(b * zi)
 		}
+		if j < i {
+			a := float64(keep * (row[j] - float64(hu*u[j])))
+			row[j] = a
+			even += float64(a * z[j])
+			next[j] += float64(a * zi)
+		}
+		last := float64(keep*(p[i]-float64(hu*u[i]))) + grow
 		p[i] = last
 		next[i] = even + odd + float64(last*zi)
 		p = p[i+1:]
 	}
-	m.u, m.next = m.next, m.u
-}
-
-// sweep takes hu·u off a row of P, and adds the row's part of P·z: to next what it gives to the columns, while what they
-// give to the row is returned in two sums.
-func sweep(row, u, z, next []float64, hu, zi float64) (even, odd float64) {
-	n := len(row)
-	u, z, next = u[:n], z[:n], next[:n]
-	j := 0
-	for ; j < n-1; j += 2 {
-		a := row[j] - float64(hu*u[j])
-		b := row[j+1] - float64(hu*u[j+1])
-		row[j], row[j+1] = a, b
-		even += float64(a * z[j])
-		odd += float64(b * z[j+1])
-		next[j] += float64(a * zi)
-		next[j+1] += float64(b * zi)
-	}
-	if j < n {
-		a := row[j] - float64(hu*u[j])
-		row[j] = a
-		even += float64(a * z[j])
-		next[j] += float64(a * zi)
-	}
-	return even, odd
-}
-
-// sweepKeep is sweep that multiplies what is left of the row by keep.
-func sweepKeep(row, u, z, next []float64, hu, zi, keep float64) (even, odd float64) {
-	n := len(row)
-	u, z, next = u[:n], z[:n], next[:n]
-	j := 0
-	for ; j < n-1; j += 2 {
-		a := float64(keep * (row[j] - float64(hu*u[j])))
-		b := float64(keep * (row[j+1] - float64(hu*u[j+1])))
-		row[j], row[j+1] = a, b
-		even += float64(a * z[j])
-		odd += float64(b * z[j+1])
-		next[j] += float64(a * zi)
-		next[j+1] += float64(b * zi)
-	}
-	if j < n {
-		a := float64(keep * (row[j] - float64(hu*u[j])))
-		row[j] = a
-		even += float64(a * z[j])
-		next[j] += float64(a * zi)
-	}
-	return even, odd
 }
 
 func (m *newton) weightsNow() []float64 { return m.weights }
@@ -197,13 +166,7 @@ func newDiagonal(width int, v0, q float64) *diagonal {
 func (m *diagonal) step(z []float64, label, c float64) float64 {
 	n := len(m.weights)
 	w, p, u, z := m.weights, m.p[:n], m.u[:n], z[:n]
-	var margin, s float64
-	for i, zi := range z {
-		ui := float64(p[i] * zi)
-		u[i] = ui
-		margin += float64(w[i] * zi)
-		s += float64(ui * zi)
-	}
+	margin, s := diagonalSums(u, w, p, z)
 	prob := sigmoid(margin)
 	h := float64(c * float64(prob*(1-prob)))
 	k := 1 / (1 + float64(h*s))
@@ -215,13 +178,31 @@ func (m *diagonal) step(z []float64, label, c float64) float64 {
 	}
 	hk := float64(h * k)
 	intercept := p[0] + m.q - float64(float64(u[0]*u[0])*hk)
-	for i, ui := range u {
-		w[i] += float64(g * ui)
-		p[i] = min(m.v0, p[i]+m.q-float64(float64(ui*ui)*hk))
-	}
+	diagonalStep(w, p, u, g, hk, m.q, m.v0)
 	p[0] = min(max(m.v0, interceptV0), intercept)
 	m.moved = g
 	return margin
+}
+
+// plainDiagonalSums stores p·z, place by place, in u, and returns w·z and u·z.
+func plainDiagonalSums(u, w, p, z []float64) (margin, s float64) {
+	u, w, p = u[:len(z)], w[:len(z)], p[:len(z)]
+	for i, zi := range z {
+		ui := float64(p[i] * zi)
+		u[i] = ui
+		margin += float64(w[i] * zi)
+		s += float64(ui * zi)
+	}
+	return margin, s
+}
+
+// plainDiagonalStep adds step·u to w, and q - hk·u² to p, which it limits to v0.
+func plainDiagonalStep(w, p, u []float64, step, hk, q, v0 float64) {
+	w, p = w[:len(u)], p[:len(u)]
+	for i, ui := range u {
+		w[i] += float64(step * ui)
+		p[i] = min(v0, p[i]+q-float64(float64(ui*ui)*hk))
+	}
 }
 
 func (m *diagonal) weightsNow() []float64 { return m.weights }

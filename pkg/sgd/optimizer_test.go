@@ -51,6 +51,7 @@ func TestLinearLearnersLearn(t *testing.T) {
 }
 
 func TestWideRowsDoNotMakeStepsSwing(t *testing.T) {
+	measured(t)
 	const width, seed = 800, 1
 	r := newRandom(seed, "wide")
 	rows := &Rows{Width: width}

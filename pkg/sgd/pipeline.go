@@ -90,9 +90,7 @@ func (m *pipeline) answer(b *block, at int, prob []float64) {
 		m.mixer.learn(b, m.margins, at, prob)
 		return
 	}
-	for i, margin := range m.margins[0][at:][:b.len()] {
-		prob[i] = sigmoid(margin)
-	}
+	sigmoids(prob, m.margins[0][at:][:b.len()])
 }
 
 func (m *pipeline) State() []Tensor {
@@ -202,3 +200,6 @@ func dot(sum float64, a, b []float64) float64 {
 	}
 	return sum
 }
+
+// plainDotPair returns a·z and b·z, each added up as dot does. All have the same length.
+func plainDotPair(a, b, z []float64) (az, bz float64) { return dot(0, a, z), dot(0, b, z) }

@@ -50,6 +50,7 @@ func standardByAll(x float64, all []float64) float64 {
 
 // Weights are set by hand here. The reference keeps the moments of every pair of columns that it has met, by their names.
 func TestProductsOfWideRowsFollowTheWeights(t *testing.T) {
+	measured(t)
 	const width, n = 70, 2100
 	type moment struct{ n, mean, variance float64 }
 	b := randomBlock(t, 2, width, n)

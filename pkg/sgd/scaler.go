@@ -68,6 +68,45 @@ func (u *unit) apply(x float64) float64 {
 	return t
 }
 
+// units holds the units of columns, field by field.
+type units struct {
+	shift, scale, scale2 []float64
+	begun                []uint8 // 0 or 1
+}
+
+func newUnits(width int) units {
+	return units{make([]float64, width), make([]float64, width), make([]float64, width), make([]uint8, width)}
+}
+
+func (u *units) unit(i int) unit { return unit{u.shift[i], u.scale[i], u.scale2[i], u.begun[i] == 1} }
+
+func (u *units) setUnit(i int, to unit) {
+	u.shift[i], u.scale[i], u.scale2[i] = to.shift, to.scale, to.scale2
+	if u.begun[i] = 0; to.begun {
+		u.begun[i] = 1
+	}
+}
+
+func (u *units) clone() units {
+	return units{slices.Clone(u.shift), slices.Clone(u.scale), slices.Clone(u.scale2), slices.Clone(u.begun)}
+}
+
+func (u *units) state() []Tensor {
+	return []Tensor{
+		vector("scaler/shift", u.shift),
+		vector("scaler/scale", u.scale),
+		vector("scaler/scale2", u.scale2),
+		{Name: "scaler/begun", Shape: []int{len(u.begun)}, Data: slices.Clone(u.begun)},
+	}
+}
+
+func (u *units) restore(from *stored) {
+	load(from, "scaler/shift", u.shift)
+	load(from, "scaler/scale", u.scale)
+	load(from, "scaler/scale2", u.scale2)
+	load(from, "scaler/begun", u.begun)
+}
+
 // standard returns distance/deviation, limited to ±maxZ, and 0 where the deviation is 0.
 func standard(distance, deviation float64) float64 {
 	if deviation == 0 {
@@ -93,6 +132,7 @@ func finite(v float64) bool { return math.Abs(v) <= math.MaxFloat64 }
 const (
 	robustKept   = 64   // first values of a column that are kept, to look at their quartiles
 	robustMemory = 1000 // values that the running moments remember, about
+	robustShare  = 1.0 / robustMemory
 	robustLimit  = 10   // a value farther from the mean counts as that many deviations away
 	robustFault  = 1000 // deviations, and times the reach so far, from which on a value is a fault
 )
@@ -112,12 +152,42 @@ const (
 // A column that has had the values of an earlier one in every row says nothing new, and would only count double in
 // distances and products: its z is 0 until it differs.
 type robustScaler struct {
-	columns []robustColumn
-	kept    []float64 // width × robustKept, by column
-	sorted  [robustKept]float64
+	robustColumns
+	kept   []float64 // width × robustKept, by column
+	sorted [robustKept]float64
 	// By column: an earlier column that has had its values in every row; -1: there is none.
 	twin  []int64
 	twins int // columns that have one
+}
+
+// robustColumns holds the state of columns, field by field, so that neighbours fit into one register.
+type robustColumns struct {
+	units
+	n                                []uint64
+	mean, variance, deviation, reach []float64
+}
+
+func newRobustColumns(width int) robustColumns {
+	return robustColumns{
+		newUnits(width), make([]uint64, width),
+		make([]float64, width), make([]float64, width), make([]float64, width), make([]float64, width),
+	}
+}
+
+func (s *robustColumns) column(i int) robustColumn {
+	return robustColumn{s.unit(i), s.n[i], s.mean[i], s.variance[i], s.deviation[i], s.reach[i]}
+}
+
+func (s *robustColumns) setColumn(i int, to *robustColumn) {
+	s.setUnit(i, to.unit)
+	s.n[i], s.mean[i], s.variance[i], s.deviation[i], s.reach[i] = to.n, to.mean, to.variance, to.deviation, to.reach
+}
+
+func (s *robustColumns) clone() robustColumns {
+	return robustColumns{
+		s.units.clone(), slices.Clone(s.n),
+		slices.Clone(s.mean), slices.Clone(s.variance), slices.Clone(s.deviation), slices.Clone(s.reach),
+	}
 }
 
 type robustColumn struct {
@@ -144,38 +214,60 @@ func (c *robustColumn) extend(distance float64) bool {
 
 func newRobustScaler(width int) *robustScaler {
 	return &robustScaler{
-		columns: make([]robustColumn, width), kept: make([]float64, width*robustKept), twin: make([]int64, width),
+		robustColumns: newRobustColumns(width), kept: make([]float64, width*robustKept), twin: make([]int64, width),
 	}
 }
 
 func (s *robustScaler) advance(to row, x []float64) {
 	to.z[0] = 1
-	t, z, x := to.t[:len(s.columns)], to.z[1:][:len(s.columns)], x[:len(s.columns)]
-	s.findTwins(x)
-	for i := range s.columns {
-		c := &s.columns[i]
-		if c.n < robustMemory {
-			t[i], z[i] = s.begin(i, x[i])
+	n := s.n
+	t, z, x := to.t[:len(n)], to.z[1:][:len(n)], x[:len(n)]
+	if s.twins > 0 || len(x) > 0 && s.begun[0] == 0 {
+		s.findTwins(x)
+	}
+	for i := 0; i < len(n); i++ {
+		if n[i] >= robustMemory {
+			if i = steadyColumns(i, &s.robustColumns, x, t, z, &steady); i == len(n) {
+				break
+			}
+		}
+		if s.scale[i] == 0 && s.begun[i] == 1 && x[i] == s.shift[i] { // nothing but one value so far
+			t[i], z[i] = 0, 0
 			continue
 		}
-		const a = 1.0 / robustMemory
-		t[i] = c.apply(x[i])
-		d := t[i] - c.mean
-		fault := math.Abs(d) > c.reach && c.extend(d)
-		if c.variance > 0 {
-			d = clip(d, float64(robustLimit*c.deviation))
-		}
-		ad := float64(a * d)
-		c.mean += ad
-		c.variance = float64((1 - a) * (c.variance + float64(ad*d)))
-		c.deviation = math.Sqrt(c.variance)
-		z[i] = 0
-		if !fault {
-			z[i] = standard(t[i]-c.mean, c.deviation)
-		}
+		c := s.column(i)
+		t[i], z[i] = s.advanceColumn(i, &c, x[i])
+		s.setColumn(i, &c)
 	}
 	s.hideTwins(z)
 }
+
+// advanceColumn is advance for column i, which is c.
+func (s *robustScaler) advanceColumn(i int, c *robustColumn, x float64) (t, z float64) {
+	if c.n < robustMemory {
+		return s.begin(i, c, x)
+	}
+	t = c.apply(x)
+	d := t - c.mean
+	fault := math.Abs(d) > c.reach && c.extend(d)
+	if c.variance > 0 {
+		d = clip(d, float64(robustLimit*c.deviation))
+	}
+	ad := float64(robustShare * d)
+	c.mean += ad
+	c.variance = float64((1 - robustShare) * (c.variance + float64(ad*d)))
+	c.deviation = math.Sqrt(c.variance)
+	if fault {
+		return t, 0
+	}
+	return t, standard(t-c.mean, c.deviation)
+}
+
+// steadyConstants is what steadyColumns calculates with.
+type steadyConstants struct{ share, keep, limit, least, maxZ, maxT float64 }
+
+// steady has with least a variance from which on neither it nor the deviation can become 0.
+var steady = steadyConstants{robustShare, 1 - robustShare, robustLimit, 1e-300, maxZ, maxT}
 
 // findTwins takes a row into account for who is whose twin. Columns that leave the same twin with the same value stay
 // twins of each other.
@@ -183,7 +275,7 @@ func (s *robustScaler) findTwins(x []float64) {
 	if len(x) == 0 {
 		return
 	}
-	if !s.columns[0].begun { // the first row: all columns are alike until it has spoken
+	if s.begun[0] == 0 { // the first row: all columns are alike until it has spoken
 		s.twin[0], s.twins = -1, len(x)-1
 	}
 	if s.twins == 0 {
@@ -218,9 +310,8 @@ func (s *robustScaler) hideTwins(z []float64) {
 	}
 }
 
-// begin is advance for column i while it has seen less than robustMemory values.
-func (s *robustScaler) begin(i int, x float64) (t, z float64) {
-	c := &s.columns[i]
+// begin is advanceColumn while the column has seen less than robustMemory values.
+func (s *robustScaler) begin(i int, c *robustColumn, x float64) (t, z float64) {
 	if !c.fit(x) {
 		return 0, 0
 	}
@@ -276,8 +367,8 @@ func (s *robustScaler) moments(values []float64, mean, variance float64) (robust
 func (s *robustScaler) apply(to row, x []float64) {
 	to.z[0] = 1
 	t, z := to.t, to.z[1:]
-	for i := range s.columns {
-		c := &s.columns[i]
+	for i := range s.n {
+		c := s.column(i)
 		t[i] = c.apply(x[i]) // 0 while there is no unit
 		d := t[i] - c.mean
 		z[i] = 0
@@ -290,35 +381,29 @@ func (s *robustScaler) apply(to row, x []float64) {
 
 // clone returns a copy for apply: the values that only advance needs are left out.
 func (s *robustScaler) clone() scaler {
-	return &robustScaler{columns: slices.Clone(s.columns), twin: slices.Clone(s.twin), twins: s.twins}
+	return &robustScaler{robustColumns: s.robustColumns.clone(), twin: slices.Clone(s.twin), twins: s.twins}
 }
 
 func (s *robustScaler) refused() uint64 { return 0 }
 
 func (s *robustScaler) state() []Tensor {
-	n := len(s.columns)
-	counts, means, variances, reaches := make([]uint64, n), make([]float64, n), make([]float64, n), make([]float64, n)
-	for i, c := range s.columns {
-		counts[i], means[i], variances[i], reaches[i] = c.n, c.mean, c.variance, c.reach
-	}
-	return append(unitState(n, func(i int) *unit { return &s.columns[i].unit }),
-		Tensor{Name: "scaler/count", Shape: []int{n}, Data: counts},
-		Tensor{Name: "scaler/mean", Shape: []int{n}, Data: means},
-		Tensor{Name: "scaler/variance", Shape: []int{n}, Data: variances},
-		Tensor{Name: "scaler/reach", Shape: []int{n}, Data: reaches},
+	n := len(s.n)
+	return append(s.units.state(),
+		Tensor{Name: "scaler/count", Shape: []int{n}, Data: slices.Clone(s.n)},
+		vector("scaler/mean", s.mean),
+		vector("scaler/variance", s.variance),
+		vector("scaler/reach", s.reach),
 		Tensor{Name: "scaler/first", Shape: []int{n, robustKept}, Data: slices.Clone(s.kept)},
 		Tensor{Name: "scaler/twin", Shape: []int{n}, Data: slices.Clone(s.twin)},
 	)
 }
 
 func (s *robustScaler) restore(from *stored) {
-	n := len(s.columns)
-	unitRestore(from, n, func(i int) *unit { return &s.columns[i].unit })
-	counts, means, variances, reaches := make([]uint64, n), make([]float64, n), make([]float64, n), make([]float64, n)
-	load(from, "scaler/count", counts)
-	load(from, "scaler/mean", means)
-	load(from, "scaler/variance", variances)
-	load(from, "scaler/reach", reaches)
+	s.units.restore(from)
+	load(from, "scaler/count", s.n)
+	load(from, "scaler/mean", s.mean)
+	load(from, "scaler/variance", s.variance)
+	load(from, "scaler/reach", s.reach)
 	load(from, "scaler/first", s.kept)
 	load(from, "scaler/twin", s.twin)
 	s.twins = 0
@@ -331,40 +416,8 @@ func (s *robustScaler) restore(from *stored) {
 			s.twins++
 		}
 	}
-	for i := range s.columns {
-		c := &s.columns[i]
-		c.n, c.mean, c.variance, c.deviation, c.reach = counts[i], means[i], variances[i], math.Sqrt(variances[i]), reaches[i]
-	}
-}
-
-// unitState returns the state of n columns' units.
-func unitState(n int, at func(i int) *unit) []Tensor {
-	shift, scale, scale2 := make([]float64, n), make([]float64, n), make([]float64, n)
-	begun := make([]uint8, n)
-	for i := range n {
-		u := at(i)
-		shift[i], scale[i], scale2[i] = u.shift, u.scale, u.scale2
-		if u.begun {
-			begun[i] = 1
-		}
-	}
-	return []Tensor{
-		{Name: "scaler/shift", Shape: []int{n}, Data: shift},
-		{Name: "scaler/scale", Shape: []int{n}, Data: scale},
-		{Name: "scaler/scale2", Shape: []int{n}, Data: scale2},
-		{Name: "scaler/begun", Shape: []int{n}, Data: begun},
-	}
-}
-
-func unitRestore(from *stored, n int, at func(i int) *unit) {
-	shift, scale, scale2 := make([]float64, n), make([]float64, n), make([]float64, n)
-	begun := make([]uint8, n)
-	load(from, "scaler/shift", shift)
-	load(from, "scaler/scale", scale)
-	load(from, "scaler/scale2", scale2)
-	load(from, "scaler/begun", begun)
-	for i := range n {
-		*at(i) = unit{shift[i], scale[i], scale2[i], begun[i] == 1}
+	for i, variance := range s.variance {
+		s.deviation[i] = math.Sqrt(variance)
 	}
 }
 
@@ -373,22 +426,24 @@ func unitRestore(from *stored, n int, at func(i int) *unit) {
 // Technometrics 4, 1962; West, CACM 22, 1979). A value with which the variance would not be finite is left out of both.
 type plainScaler struct {
 	moments
-	units []unit
+	units units
 	left  uint64
 }
 
 func newPlainScaler(width int) *plainScaler {
-	return &plainScaler{moments: newMoments(width), units: make([]unit, width)}
+	return &plainScaler{moments: newMoments(width), units: newUnits(width)}
 }
 
 func (s *plainScaler) advance(to row, x []float64) {
 	to.z[0] = 1
 	s.left += uint64(s.moments.advance(to.z[1:], x))
 	for i, v := range x {
-		to.t[i] = 0
-		if s.units[i].fit(v) {
-			to.t[i] = s.units[i].apply(v)
+		u := s.units.unit(i)
+		if u.scale == 0 {
+			u.fit(v)
+			s.units.setUnit(i, u)
 		}
+		to.t[i] = u.apply(v) // 0 while there is no unit
 	}
 }
 
@@ -396,25 +451,26 @@ func (s *plainScaler) apply(to row, x []float64) {
 	to.z[0] = 1
 	s.moments.apply(to.z[1:], x)
 	for i, v := range x {
-		to.t[i] = s.units[i].apply(v) // 0 while there is no unit
+		u := s.units.unit(i)
+		to.t[i] = u.apply(v) // 0 while there is no unit
 	}
 }
 
 func (s *plainScaler) clone() scaler {
-	return &plainScaler{moments: s.moments.clone(), units: slices.Clone(s.units), left: s.left}
+	return &plainScaler{moments: s.moments.clone(), units: s.units.clone(), left: s.left}
 }
 
 func (s *plainScaler) refused() uint64 { return s.left }
 
 func (s *plainScaler) state() []Tensor {
 	tensors := append(s.moments.state("scaler"), scalar("scaler/left_out", s.left))
-	return append(tensors, unitState(len(s.units), func(i int) *unit { return &s.units[i] })...)
+	return append(tensors, s.units.state()...)
 }
 
 func (s *plainScaler) restore(from *stored) {
 	s.moments.restore(from, "scaler")
 	loadScalar(from, "scaler/left_out", &s.left)
-	unitRestore(from, len(s.units), func(i int) *unit { return &s.units[i] })
+	s.units.restore(from)
 }
 
 // moments standardises vectors by the running mean and variance of each place, as in plainScaler.

@@ -8,6 +8,7 @@ import (
 
 // Where nothing changes, a default that forgets too much is no better than plain gradient descent.
 func TestStationaryRecords(t *testing.T) {
+	measured(t)
 	records := 200_000
 	if seeds() > 1 {
 		records = 2_000_000

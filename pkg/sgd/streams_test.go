@@ -107,3 +107,15 @@ func progress(m Model, rows *Rows) (accuracy, loss float64) {
 	n := float64(rows.Len())
 	return correct / n, sum / n
 }
+
+// raced says whether the race detector watches.
+var raced bool
+
+// measured skips a test that measures models in one goroutine, which under the race detector would take minutes and show
+// nothing.
+func measured(t *testing.T) {
+	t.Helper()
+	if raced {
+		t.Skip("nothing to race")
+	}
+}

@@ -19,8 +19,9 @@ const (
 )
 
 // compare is the goroutine that compares the models. It gets each batch when all of them have learned it, in order, goes
-// over it record by record, and gives it back. What it finds depends on the records and how many there were, not on
-// borders between batches.
+// over it in runs of records, and gives it back. What it finds depends on the records and how many there were, not on
+// borders between batches or runs: nothing but a report of drift reaches from one part of the stage to another within a
+// run, so each part goes over the run by itself.
 type compare struct {
 	specs []sgd.Spec
 	seed  uint64
@@ -42,13 +43,15 @@ type compare struct {
 
 	newest     *modelCopy // of the champion; nil: none yet
 	predicting *modelCopy // the one before it
-	answer     [1]float64 // of the predicting copy
 
 	detectors [5]detector
 	stability *evaluate.Stability // nil: width not known, or no copies are taken
 	quiet     uint64              // nothing is reported before so many records
+	raised    []raised            // in the run in hand
+	run       run
 
 	events    []Event
+	untold    bool // one came since the last publication
 	published atomic.Pointer[Comparison]
 	twin      atomic.Pointer[sgd.Predictor] // the predicting copy
 }
@@ -66,13 +69,33 @@ type scores struct {
 	recent           *evaluate.Recent
 }
 
-func (s *scores) add(correct bool, loss float64) {
-	s.records++
-	if correct {
-		s.correct++
+// add takes in a run of records, one by one: sums over runs would depend on where these end.
+func (s *scores) add(correct []uint8, loss []float64) {
+	s.records += uint64(len(loss))
+	for i, l := range loss {
+		s.correct += uint64(correct[i])
+		s.loss += l
 	}
-	s.loss += loss
-	s.recent.Add(correct, loss)
+	s.recent.AddRun(correct, loss)
+}
+
+// runRows is how many records are compared in one go: few enough for their rows to stay in a core's first cache.
+const runRows = 128
+
+// run is room for what is computed for a run of records.
+type run struct {
+	prob              [2][runRows]float64 // of two baselines
+	correct           [2][runRows]uint8
+	loss              [runRows]float64
+	champion, another [runRows]float64 // signals, and differences of losses
+}
+
+// raised is what a detector noticed.
+type raised struct {
+	row      int // of the run
+	detector *detector
+	score    float64
+	feature  int
 }
 
 // detector watches a signal.
@@ -87,7 +110,8 @@ type detector struct {
 // gauge tells of rises of the mean of a signal.
 type gauge interface {
 	part
-	Add(x float64) bool
+	// AddRun adds values up to the first at which the mean has risen. It returns how many it took, and whether there was one.
+	AddRun(x []float64) (n int, rose bool)
 	Restart()
 	Score() float64
 }
@@ -97,7 +121,16 @@ type window struct{ adwin.Window }
 
 func newWindow() *window { return &window{adwin.New(.002)} }
 
-func (w *window) Add(x float64) bool { return w.Window.Add(x) == adwin.Rose }
+func (w *window) AddRun(x []float64) (n int, rose bool) {
+	for n < len(x) {
+		taken, change := w.Window.AddRun(x[n:])
+		n += taken
+		if change == adwin.Rose {
+			return n, true
+		}
+	}
+	return n, false
+}
 
 func (w *window) Score() float64 {
 	if w.Len() == 0 {
@@ -150,8 +183,8 @@ func (c *compare) versus() *evaluate.Comparison {
 	return evaluate.NewComparison(max(1, len(c.specs)-1))
 }
 
-func (c *compare) run() {
-	pace := newPacer(c.publish)
+func (c *compare) work() {
+	pace := newPacer(catchUpEvery, c.publish)
 	for {
 		select {
 		case b, ok := <-c.in:
@@ -163,9 +196,9 @@ func (c *compare) run() {
 			if b.cut != nil {
 				b.cut.compared(c)
 			}
-			caughtUp := b.CaughtUp
+			urgent := b.CaughtUp || c.untold
 			b.recycle()
-			pace.changed(caughtUp)
+			pace.changed(urgent)
 		case <-pace.due.C:
 			pace.publish()
 		}
@@ -178,81 +211,163 @@ func (c *compare) compare(b *Batch) {
 		c.settle(b.Width)
 	}
 	copies := 0 // taken at the multiples of the age so far
-	for i := range b.Len() {
+	for from := 0; from < b.Len(); {
+		to := min(b.Len(), from+runRows)
 		due := copyDue(c.age, c.records)
-		c.records++
-		if c.record(b, i) {
-			c.restart()
+		if due > 0 {
+			to = min(to, from+int(min(due, runRows)))
 		}
-		if c.stability != nil && due <= referenceRows(c.age) {
-			c.stability.Collect(b.Row(i))
+		if c.best {
+			to = min(to, from+leadEvery-int(c.records%leadEvery))
 		}
+		c.compareRun(b, from, to, due)
 		if c.best && c.records >= leadAfter && c.records%leadEvery == 0 {
 			if better := c.better(); better >= 0 {
 				c.lead(better, c.specs[c.champion].Name)
 			}
 		}
-		if due == 1 {
+		if due == uint64(to-from) {
 			c.refresh(b.answers[c.champion].copies[copies])
 			copies++
 		}
+		from = to
 	}
 }
 
-// record takes in row i of a batch, and says whether drift is reported.
-func (c *compare) record(b *Batch, i int) (drift bool) {
-	y := b.Y[i]
-	one := y == 1
-	p, class := c.labels.Majority()
-	c.majority.add(class == y, sgd.LogLoss(p, y))
-	p, class = c.labels.LastLabel()
-	c.last.add(class == y, sgd.LogLoss(p, y))
-	c.labels.Add(y)
+// compareRun takes in rows [from, to) of a batch, runRows at most, of which the due-th is the one behind which a copy is taken.
+func (c *compare) compareRun(b *Batch, from, to int, due uint64) {
+	r, n := &c.run, to-from
+	y, x := b.Y[from:to], b.X[from*b.Width:to*b.Width]
+	c.baselines(y)
+	champion, another := r.champion[:n], r.another[:n]
+	capped(champion, b.answers[c.champion].loss[from:to])
+	c.raised = c.raised[:0]
+	c.signal(c.detectors[ofChampion:ofExcess], champion)
+	if c.predicting != nil {
+		prob, correct, loss := r.prob[0][:n], r.correct[0][:n], r.loss[:n]
+		sgd.PredictRows(c.predicting.predictor, prob, x)
+		judge(correct, loss, prob, y)
+		c.frozen.add(correct, loss)
+		capped(another, loss)
+		for i, l := range champion {
+			another[i] -= l
+		}
+		c.signal(c.detectors[ofExcess:ofFeatures], another)
+	}
+	if c.stability != nil {
+		c.watch(x, b.Width)
+		if first := max(0, int(due)-int(referenceRows(c.age))); due > 0 && first < n {
+			c.stability.CollectRun(x[first*b.Width:], b.Width)
+		}
+	}
 
-	champion := min(b.answers[c.champion].loss[i], evaluate.LossCap)
+	before := c.records
+	drifts := c.report(before)
+	c.records = before + uint64(n)
 	for m := range c.models {
 		a, model := &b.answers[m], &c.models[m]
-		model.recent.Add((a.prob[i] >= .5) == one, a.loss[i])
-		if model.against != nil {
-			model.against.Add(champion - min(a.loss[i], evaluate.LossCap))
-		}
-	}
-
-	drift = c.signal(c.detectors[ofChampion:ofExcess], champion)
-	if c.predicting != nil {
-		c.predicting.predictor.Predict(c.answer[:], b.Row(i))
-		loss := sgd.LogLoss(c.answer[0], y)
-		c.frozen.add((c.answer[0] >= .5) == one, loss)
-		if c.signal(c.detectors[ofExcess:ofFeatures], min(loss, evaluate.LossCap)-champion) {
-			drift = true
-		}
-	}
-	if c.stability != nil && c.stability.Add(b.Row(i)) {
-		feature, index := c.stability.Worst()
-		if index > evaluate.StabilityAlarm && c.raise(&c.detectors[ofFeatures], index, feature) {
-			drift = true
-		}
-	}
-	return drift
-}
-
-// signal adds a value to the detectors of a signal, and says whether one of them reports. One that has raised begins anew.
-func (c *compare) signal(detectors []detector, x float64) (reported bool) {
-	for i := range detectors {
-		d := &detectors[i]
-		if !d.gauge.Add(x) {
+		model.recent.AddRun(a.correct[from:to], a.loss[from:to])
+		if model.against == nil {
 			continue
 		}
-		score := d.gauge.Score()
-		if d.limit > 0 {
-			score = d.limit
+		capped(another, a.loss[from:to])
+		for i, l := range champion {
+			another[i] = l - another[i]
 		}
-		d.gauge.Restart()
-		if c.raise(d, score, 0) {
-			reported = true
+		rest, at := another, 0
+		for _, drift := range drifts { // a new segment begins behind each
+			model.against.AddRun(rest[:drift+1-at])
+			model.against.Restart()
+			rest, at = rest[drift+1-at:], drift+1
+		}
+		model.against.AddRun(rest)
+	}
+}
+
+// judge stores what comes of answers: 1 where at least one half stands for the right class, else 0, and the log loss.
+func judge(correct []uint8, loss, prob, y []float64) {
+	for i, p := range prob {
+		correct[i] = bit((p >= .5) == (y[i] == 1))
+	}
+	sgd.LogLosses(loss, prob, y)
+}
+
+func bit(yes bool) uint8 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// capped stores losses as they count in comparisons.
+func capped(dst, loss []float64) {
+	for i, l := range loss {
+		if l > evaluate.LossCap {
+			l = evaluate.LossCap
+		}
+		dst[i] = l
+	}
+}
+
+// baselines lets those that need no features answer to a run of records.
+func (c *compare) baselines(y []float64) {
+	r, n := &c.run, len(y)
+	majority := evaluate.Answers{Prob: r.prob[0][:n], Correct: r.correct[0][:n]}
+	last := evaluate.Answers{Prob: r.prob[1][:n], Correct: r.correct[1][:n]}
+	c.labels.AddRun(y, majority, last)
+	loss := r.loss[:n]
+	sgd.LogLosses(loss, majority.Prob, y)
+	c.majority.add(majority.Correct, loss)
+	sgd.LogLosses(loss, last.Prob, y)
+	c.last.add(last.Correct, loss)
+}
+
+// signal adds a run of values to the detectors of a signal. One that has raised begins anew.
+func (c *compare) signal(detectors []detector, x []float64) {
+	for i := range detectors {
+		d := &detectors[i]
+		for at := 0; at < len(x); {
+			n, rose := d.gauge.AddRun(x[at:])
+			at += n
+			if !rose {
+				continue
+			}
+			score := d.gauge.Score()
+			if d.limit > 0 {
+				score = d.limit
+			}
+			d.gauge.Restart()
+			c.raised = append(c.raised, raised{row: at - 1, detector: d, score: score})
 		}
 	}
-	return reported
+}
+
+// watch compares the features of a run of rows with those before the copy that predicts was taken.
+func (c *compare) watch(x []float64, width int) {
+	for row := 0; len(x) > 0; {
+		n, complete := c.stability.AddRun(x, width)
+		row += n
+		x = x[n*width:]
+		if !complete {
+			continue
+		}
+		if feature, index := c.stability.Worst(); index > evaluate.StabilityAlarm {
+			c.raised = append(c.raised, raised{row - 1, &c.detectors[ofFeatures], index, feature})
+		}
+	}
+}
+
+// report raises what was noticed in a run that begins behind so many records, in the order in which a stage would that goes
+// record by record. It returns the rows at which drift is reported.
+func (c *compare) report(before uint64) (drifts []int) {
+	slices.SortStableFunc(c.raised, func(a, b raised) int { return a.row - b.row })
+	for _, r := range c.raised {
+		c.records = before + uint64(r.row) + 1
+		if c.raise(r.detector, r.score, r.feature) {
+			drifts = append(drifts, r.row)
+		}
+	}
+	return drifts
 }
 
 // raise reports drift unless that was done shortly before.
@@ -306,6 +421,7 @@ func (c *compare) lead(model int, before string) {
 
 func (c *compare) happened(e Event) {
 	e.Record = c.records
+	c.untold = true
 	c.events = append(c.events, e)
 	c.events = c.events[max(0, len(c.events)-keptEvents):]
 	c.see.Happened(e)
@@ -313,6 +429,7 @@ func (c *compare) happened(e Event) {
 
 func (c *compare) publish() {
 	p := c.comparison()
+	c.untold = false
 	c.published.Store(p)
 	c.see.Compared(p)
 }
@@ -322,6 +439,7 @@ func (c *compare) comparison() *Comparison {
 	out := &Comparison{
 		Champion: c.specs[c.champion].Name, Records: c.records, Changes: c.changes, Events: slices.Clone(c.events),
 		Baselines: []BaselineScores{c.majority.as(Majority), c.last.as(LastLabel), c.frozen.as(FrozenTwin)},
+		Models:    make([]ModelComparison, 0, len(c.models)), Drift: make([]Detector, 0, len(c.detectors)),
 	}
 	for i, m := range c.models {
 		model := ModelComparison{
@@ -349,6 +467,7 @@ func (c *compare) comparison() *Comparison {
 		})
 	}
 	if c.stability != nil {
+		out.Stability = make([]float64, 0, c.stability.Features())
 		for i := range c.stability.Features() {
 			out.Stability = append(out.Stability, c.stability.Index(i))
 		}

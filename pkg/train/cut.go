@@ -173,7 +173,7 @@ func (l *learner) state() State {
 	tensors = append(tensors,
 		one(progressiveRecords, l.records), one(progressiveCorrect, l.correct), one(progressiveLoss, l.loss))
 	return State{
-		Name: l.spec.Name, Tensors: tensors, Records: l.records, Since: maps.Clone(l.since), Pause: time.Since(start),
+		Name: l.spec.Name, Tensors: tensors, Records: l.records, Since: l.since, Pause: time.Since(start),
 	}
 }
 

@@ -32,18 +32,20 @@ type Batch struct {
 
 // answers are what a model answered to the rows of a batch, each before it was learned.
 type answers struct {
-	prob   []float64
-	loss   []float64      // log loss, nats
-	copies [][]sgd.Tensor // the model's state behind each record whose number in the lineage is a multiple of the twin age
+	prob    []float64
+	correct []uint8     // 1 where the class was predicted, else 0
+	loss    []float64   // log loss, nats
+	copies  []modelCopy // behind each record whose number in the lineage is a multiple of the twin age
 }
 
 // reserve makes room for so many answers.
 func (a *answers) reserve(rows, outputs int) {
 	if cap(a.loss) < rows {
 		a.loss = make([]float64, max(rows, batchRows))
+		a.correct = make([]uint8, len(a.loss))
 		a.prob = make([]float64, len(a.loss)*outputs)
 	}
-	a.prob, a.loss = a.prob[:rows*outputs], a.loss[:rows]
+	a.prob, a.correct, a.loss = a.prob[:rows*outputs], a.correct[:rows], a.loss[:rows]
 }
 
 // Passed says how far a batch moved in one partition.
@@ -54,6 +56,12 @@ type Passed struct {
 	Records   int   // rows in the batch
 	Bytes     int   // size of records used up, uncompressed
 	Time      int64 // timestamp of the last row, microseconds since 1970
+}
+
+// reserve makes room for as many rows of that width as make a batch full.
+func (b *Batch) reserve(width int) {
+	rows := min(batchRows, batchValues/max(width, 1)+1)
+	b.Width, b.X, b.Y = width, make([]float64, 0, rows*width), make([]float64, 0, rows)
 }
 
 // recycle gives the batch back to the order stage.
@@ -103,14 +111,14 @@ type learner struct {
 	correct  uint64
 	loss     float64
 	next     map[int32]int64
-	since    map[int32]int64 // per partition: the first offset to be learned
+	since    map[int32]int64 // per partition: the first offset to be learned; shared with snapshots, so it never changes
 	caughtUp bool
 	snapshot atomic.Pointer[Snapshot]
 }
 
 func (l *learner) run() {
 	defer close(l.done)
-	pace := newPacer(l.publish)
+	pace := newPacer(catchUpEvery, l.publish)
 	for {
 		select {
 		case b, ok := <-l.in:
@@ -125,6 +133,9 @@ func (l *learner) run() {
 			caughtUp := b.CaughtUp
 			if b.users.Add(-1) == 0 {
 				l.learned <- b // there is room for all batches
+			}
+			if l.caughtUp {
+				pace.every = publishEvery
 			}
 			pace.changed(caughtUp)
 		case <-pace.due.C:
@@ -154,6 +165,7 @@ func (l *learner) learn(b *Batch) {
 	for _, p := range b.Passed {
 		l.next[p.Partition] = p.Next
 		if _, ok := l.since[p.Partition]; !ok {
+			l.since = maps.Clone(l.since) // snapshots share it
 			l.since[p.Partition] = p.First
 		}
 		if l.index == 0 {
@@ -176,7 +188,7 @@ func (l *learner) step(b *Batch, a *answers) {
 		l.part = sgd.Rows{Width: b.Width, X: b.X[from*b.Width : to*b.Width], Y: b.Y[from:to]}
 		l.model.Learn(&l.part, a.prob[from*outputs:])
 		if copied {
-			a.copies = append(a.copies, l.model.State())
+			a.copies = append(a.copies, modelCopy{b.first + uint64(to), l.model.State(), l.model.Snapshot()})
 		}
 		from = to
 	}
@@ -186,12 +198,10 @@ func (l *learner) step(b *Batch, a *answers) {
 // score adds answers to the progressive scores, one by one: sums over batches would depend on where batches end. An
 // answer of at least one half counts as class 1.
 func (l *learner) score(a *answers, y []float64) {
-	for i, p := range a.prob {
-		if (p >= .5) == (y[i] == 1) {
-			l.correct++
-		}
-		a.loss[i] = sgd.LogLoss(p, y[i])
-		l.loss += a.loss[i]
+	judge(a.correct, a.loss, a.prob, y)
+	for i, loss := range a.loss {
+		l.correct += uint64(a.correct[i])
+		l.loss += loss
 	}
 	l.records += uint64(len(y))
 }
@@ -199,7 +209,7 @@ func (l *learner) score(a *answers, y []float64) {
 func (l *learner) publish() {
 	s := &Snapshot{
 		Model: l.spec.Name, Features: l.features, Records: l.records, Correct: l.correct, Loss: l.loss,
-		Next: maps.Clone(l.next), Since: maps.Clone(l.since), CaughtUp: l.caughtUp,
+		Next: maps.Clone(l.next), Since: l.since, CaughtUp: l.caughtUp,
 	}
 	if l.model != nil {
 		s.Predictor, s.Outputs, s.Stats = l.model.Snapshot(), l.model.Outputs(), l.model.Stats()

@@ -60,7 +60,8 @@ type order struct {
 	learners []*learner
 	see      Observer
 	log      *zap.Logger
-	progress func(Progress) // published for people
+	progress func(*Progress) // told for people
+	told     Progress        // the last of it
 
 	lanes    []*lane // of the range, by partition number
 	known    map[int32]*lane
@@ -73,7 +74,9 @@ type order struct {
 	width    int    // features of a row; 0: not settled
 	records  uint64 // handed to the models or in the batch in hand, in the lineage
 	held     []heldRow
+	heldX    []float64 // their features
 	looked   time.Time // when overdue looked last
+	timer    *time.Timer
 
 	cuts       <-chan *Cut // asked for
 	cut        *Cut        // to be marked at the next border
@@ -112,7 +115,8 @@ type heldRow struct {
 	lane   *lane
 	offset int64
 	time   int64
-	x      []float64
+	from   int // where its features begin in heldX
+	width  int
 	y      float64
 }
 
@@ -253,7 +257,7 @@ func (o *order) take(ctx context.Context) bool {
 		l.row++
 		l.next = offset + 1
 		if o.width == 0 {
-			o.held = append(o.held, heldRow{lane: l, offset: offset, time: b.Time[l.row-1], x: slices.Clone(row), y: y})
+			o.hold(heldRow{lane: l, offset: offset, time: b.Time[l.row-1], y: y}, row)
 			if len(o.held) == widthSample {
 				o.settleWidth()
 				return true // heads of another width were passed over: any lane may starve now
@@ -460,8 +464,8 @@ func (o *order) receive(ctx context.Context) bool {
 	if o.cut != nil {
 		cuts = nil // one waits already
 	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
+	o.timer.Reset(pause)
+	defer o.timer.Stop()
 	select {
 	case o.cut = <-cuts:
 		o.flush()
@@ -473,7 +477,7 @@ func (o *order) receive(ctx context.Context) bool {
 		}
 	case <-decoding:
 		decodes.ready = true
-	case <-timer.C:
+	case <-o.timer.C:
 	case <-ctx.Done():
 		return false
 	}
@@ -539,27 +543,36 @@ func (o *order) drawBack(i int, end int64, why string) {
 	o.advance(i)
 }
 
+// hold keeps a row until the width is settled.
+func (o *order) hold(h heldRow, x []float64) {
+	if o.held == nil {
+		o.held, o.heldX = make([]heldRow, 0, widthSample), make([]float64, 0, widthSample*len(x))
+	}
+	h.from, h.width = len(o.heldX), len(x)
+	o.held, o.heldX = append(o.held, h), append(o.heldX, x...)
+}
+
 // settleWidth settles that rows have the width that most held ones have (among equals the one met first), and passes
 // the held rows on.
 func (o *order) settleWidth() {
 	counts := make(map[int]int)
 	for _, h := range o.held {
-		counts[len(h.x)]++
+		counts[h.width]++
 	}
 	for _, h := range o.held {
-		if counts[len(h.x)] > counts[o.width] {
-			o.width = len(h.x)
+		if counts[h.width] > counts[o.width] {
+			o.width = h.width
 		}
 	}
 	o.log.Info("features settled", zap.Int("features", o.width), zap.Int("records", len(o.held)))
 	for _, h := range o.held {
-		if len(h.x) == o.width {
-			o.add(h.x, h.y, h.time, h.lane)
+		if h.width == o.width {
+			o.add(o.heldX[h.from:h.from+h.width], h.y, h.time, h.lane)
 		} else {
-			o.see.Refused(h.lane.id, h.offset, arity(len(h.x), o.width))
+			o.see.Refused(h.lane.id, h.offset, arity(h.width, o.width))
 		}
 	}
-	o.held = nil // not before: a batch that is full meanwhile must not be handed on
+	o.held, o.heldX = nil, nil // not before: a batch that is full meanwhile must not be handed on
 	for i := range o.lanes {
 		o.advance(i) // heads of another width are bad now
 	}
@@ -572,7 +585,9 @@ func arity(got, want int) *record.Bad {
 // add appends a row to the batch in hand and hands the batch on when it is full.
 func (o *order) add(x []float64, y float64, time int64, l *lane) {
 	b := o.batch
-	b.Width = o.width
+	if b.Width != o.width {
+		b.reserve(o.width)
+	}
 	b.X = append(b.X, x...)
 	b.Y = append(b.Y, y)
 	o.records++
@@ -620,13 +635,14 @@ func (o *order) flush() {
 	o.batch = <-o.free
 }
 
-// tell publishes where the merge stands.
+// tell says where the merge stands.
 func (o *order) tell() {
-	p := Progress{CaughtUp: o.caughtUp, Gap: o.gap, Features: o.width, Partitions: make([]PartitionProgress, len(o.lanes))}
-	for i, l := range o.lanes {
-		p.Partitions[i] = PartitionProgress{
+	partitions := o.told.Partitions[:0]
+	for _, l := range o.lanes {
+		partitions = append(partitions, PartitionProgress{
 			Partition: l.id, Next: l.next, Start: l.start, Settled: l.settled, End: l.end, Waiting: l.waited() >= tick,
-		}
+		})
 	}
-	o.progress(p)
+	o.told = Progress{CaughtUp: o.caughtUp, Gap: o.gap, Features: o.width, Partitions: partitions}
+	o.progress(&o.told)
 }

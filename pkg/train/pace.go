@@ -2,10 +2,12 @@ package train
 
 import "time"
 
-// publishEvery is how much time lies between two publications at least. publishShare is how many times as long as a
-// publication took it lies as well: publishing takes 5 % of the time at most.
+// publishEvery is how much time lies between two snapshots of a model at least. It is catchUpEvery before the model has caught
+// up, when what it knows is old anyway, and between two comparisons, which only people look at. publishShare is how many
+// times as long as a publication took lies there as well: publishing takes 5 % of the time at most.
 const (
 	publishEvery = 20 * time.Millisecond
+	catchUpEvery = 100 * time.Millisecond
 	publishShare = 20
 )
 
@@ -13,13 +15,14 @@ const (
 // is to call publish.
 type pacer struct {
 	tell  func()
+	every time.Duration
 	due   *time.Timer
 	last  time.Time
 	pause time.Duration // from last on
 }
 
-func newPacer(tell func()) *pacer {
-	p := &pacer{tell: tell, due: time.NewTimer(publishEvery)}
+func newPacer(every time.Duration, tell func()) *pacer {
+	p := &pacer{tell: tell, every: every, due: time.NewTimer(every)}
 	p.due.Stop()
 	return p
 }
@@ -39,5 +42,5 @@ func (p *pacer) publish() {
 	start := time.Now()
 	p.tell()
 	p.last = time.Now()
-	p.pause = max(publishEvery, publishShare*p.last.Sub(start))
+	p.pause = max(p.every, publishShare*p.last.Sub(start))
 }

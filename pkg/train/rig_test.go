@@ -308,11 +308,11 @@ func newRigFrom(from *Cut, source *fakeSource, mode Mode, others ...sgd.Spec) (*
 
 // run is Run, listening.
 func (r *rig) run(ctx context.Context) {
-	r.Trainer.run(ctx, r.source, func(p Progress) {
-		r.progress.Store(&p)
+	r.Trainer.run(ctx, r.source, func(p *Progress) {
+		r.progress.set(p)
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.told = append(r.told, p)
+		r.told = append(r.told, r.Progress())
 	})
 }
 

@@ -13,7 +13,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -67,7 +66,7 @@ type Trainer struct {
 	cfg      Config
 	learners []*learner
 	compare  *compare
-	progress atomic.Pointer[Progress]
+	progress shownProgress
 	cuts     chan *Cut
 	ended    chan struct{} // closed when Run has ended
 	last     *Cut          // where it ended
@@ -92,11 +91,34 @@ type PartitionProgress struct {
 	Waiting   bool  `json:"waiting"`
 }
 
+// shownProgress is what the order stage told last. It is copied rather than published anew: that happens with every batch,
+// and somebody looks now and then.
+type shownProgress struct {
+	mu  sync.Mutex
+	now Progress // guarded by mu
+}
+
+func (s *shownProgress) set(p *Progress) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	partitions := s.now.Partitions[:0]
+	partitions = append(partitions, p.Partitions...)
+	s.now = *p
+	s.now.Partitions = partitions
+}
+
+func (s *shownProgress) get() Progress {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.now
+	p.Partitions = slices.Clone(p.Partitions)
+	return p
+}
+
 // New returns a trainer, with snapshots and the comparison of what it restored. The error says which model's state does not
 // fit, or which tensor of the comparison.
 func New(cfg Config) (*Trainer, error) {
 	t := &Trainer{cfg: cfg, cuts: make(chan *Cut), ended: make(chan struct{})}
-	t.progress.Store(&Progress{})
 	t.compare = newCompare(&cfg)
 	for i, spec := range cfg.Models {
 		l := &learner{
@@ -135,24 +157,24 @@ func New(cfg Config) (*Trainer, error) {
 
 // Run learns from source until ctx or the source ends. The batch in hand is learned by all models before it returns.
 func (t *Trainer) Run(ctx context.Context, source Source) {
-	t.run(ctx, source, func(p Progress) { t.progress.Store(&p) })
+	t.run(ctx, source, t.progress.set)
 }
 
-// run is Run with its progress told to whoever wants it.
-func (t *Trainer) run(ctx context.Context, source Source, progress func(Progress)) {
+// run is Run with its progress told to whoever wants it, who keeps nothing of it.
+func (t *Trainer) run(ctx context.Context, source Source, progress func(*Progress)) {
 	var learners, comparing sync.WaitGroup
 	free := make(chan *Batch, batchesAll)
 	for range cap(free) {
 		free <- &Batch{free: free, answers: make([]answers, len(t.learners))}
 	}
-	comparing.Go(t.compare.run)
+	comparing.Go(t.compare.work)
 	for _, l := range t.learners {
 		learners.Go(l.run)
 	}
 	o := &order{
 		source: source, mode: t.cfg.Mode, learners: t.learners, see: t.cfg.Observer, log: t.cfg.Logger,
 		progress: progress,
-		turn:     -1, batch: <-free, free: free, cuts: t.cuts,
+		turn:     -1, batch: <-free, free: free, cuts: t.cuts, timer: time.NewTimer(tick),
 	}
 	var from *Place
 	if t.cfg.From != nil {
@@ -175,7 +197,7 @@ func (t *Trainer) run(ctx context.Context, source Source, progress func(Progress
 }
 
 // Progress says where the merge stands. CaughtUp is about merging; see Snapshot for what is learned.
-func (t *Trainer) Progress() Progress { return *t.progress.Load() }
+func (t *Trainer) Progress() Progress { return t.progress.get() }
 
 // Snapshots returns the newest snapshot of each model, in order of configuration; nil where there is none yet.
 func (t *Trainer) Snapshots() []*Snapshot {

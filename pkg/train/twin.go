@@ -9,7 +9,7 @@ import (
 type modelCopy struct {
 	at        uint64        // records of the lineage
 	tensors   []sgd.Tensor  // its state
-	predictor sgd.Predictor // nil: it has not begun to predict
+	predictor sgd.Predictor // answers as it did
 }
 
 // copyDue returns how many records are to be learned until a copy is taken, 1 to age, when so many were learned; 0 where
@@ -33,14 +33,8 @@ func (c *compare) settle(width int) {
 }
 
 // refresh takes in a copy of the champion as it is now. The one before it predicts from now on.
-func (c *compare) refresh(tensors []sgd.Tensor) {
-	c.predicting, c.newest = c.newest, &modelCopy{at: c.records, tensors: tensors}
-	if c.predicting != nil {
-		var err error
-		if c.predicting.predictor, err = c.revive(c.predicting.tensors); err != nil {
-			panic("train: a model's own state does not fit it: " + err.Error())
-		}
-	}
+func (c *compare) refresh(champion modelCopy) {
+	c.predicting, c.newest = c.newest, &champion
 	c.stability.Mark()
 	c.renew()
 }

@@ -1,0 +1,152 @@
+package sgd
+
+import (
+	"math"
+	"sync"
+)
+
+// rowsPredictor is a [Predictor] that answers for a run of rows at once, with the same bits.
+type rowsPredictor interface {
+	// PredictRows stores the answer for row i of x, which is row-major, in dst[i].
+	PredictRows(dst, x []float64)
+}
+
+// PredictRows stores p's answers, one number each, for len(dst) rows of x, which is row-major. The bits are those of Predict.
+func PredictRows(p Predictor, dst, x []float64) {
+	if p, ok := p.(rowsPredictor); ok {
+		p.PredictRows(dst, x)
+		return
+	}
+	width := len(x) / max(len(dst), 1)
+	for i := range dst {
+		p.Predict(dst[i:i+1], x[i*width:(i+1)*width:(i+1)*width])
+	}
+}
+
+// rooms holds memory of PredictRows.
+var rooms = sync.Pool{New: func() any { return new(room) }}
+
+// room is what a run of rows, or a part of one, goes through: see block.
+type room struct{ t, z, margins, answers, scratch []float64 }
+
+// roomValues is how many values of rows are in a room at once, about: few enough for a core's first cache.
+const roomValues = 1024
+
+// PredictRows answers for len(dst) rows of x, which is row-major. The bits are those of Predict.
+func (s *snapshot) PredictRows(dst, x []float64) {
+	if len(x) != len(dst)*s.width {
+		panic("sgd: rows of another width than the model's")
+	}
+	r := rooms.Get().(*room)
+	defer rooms.Put(r)
+	w, most := s.width, max(4, roomValues/(s.width+1))
+	r.t, r.z = withRoom(r.t, most*w), withRoom(r.z, most*(w+1))
+	r.margins, r.answers = withRoom(r.margins, most*len(s.experts)), withRoom(r.answers, len(s.experts))
+	for from := 0; from < len(dst); from += most {
+		n := min(most, len(dst)-from)
+		b := block{width: w, t: r.t[:n*w], z: r.z[:n*(w+1)]}
+		applyRows(s.scaler, &b, x[from*w:][:n*w])
+		for i, e := range s.experts {
+			r.ask(e, &b, r.margins[i*most:][:n])
+		}
+		s.answer(dst[from:from+n], r, most)
+	}
+}
+
+// answer stores the probabilities by the experts' log-odds, which stand in the room, so many places for each expert.
+func (s *snapshot) answer(dst []float64, r *room, most int) {
+	if s.mixer == nil {
+		sigmoids(dst, r.margins[:len(dst)])
+		return
+	}
+	for i := range dst {
+		for e := range r.answers {
+			r.answers[e] = r.margins[e*most+i]
+		}
+		dst[i] = s.mixer.prob(r.answers)
+	}
+}
+
+// applyRows stores the two forms of each row of x in the block, as apply of the scaler does.
+func applyRows(s scaler, b *block, x []float64) {
+	robust, ok := s.(*robustScaler)
+	if !ok {
+		for i := range len(b.z) / (b.width + 1) {
+			s.apply(b.row(i), x[i*b.width:(i+1)*b.width])
+		}
+		return
+	}
+	for at := 0; at < len(b.z); at += b.width + 1 {
+		b.z[at] = 1
+	}
+	for i := range robust.n {
+		c := robust.column(i)
+		c.applyRows(b.t[i:], b.z[1+i:], x[i:], b.width)
+	}
+	if robust.twins > 0 {
+		for at := 0; at < len(b.z); at += b.width + 1 {
+			robust.hideTwins(b.z[at+1:][:b.width])
+		}
+	}
+}
+
+// applyRows is apply of a robustScaler for the column's values alone: each stands so many places behind the one before.
+func (c *robustColumn) applyRows(t, z, x []float64, width int) {
+	shift, scale, scale2, mean, deviation := c.shift, c.scale, c.scale2, c.mean, c.deviation
+	fault := math.Inf(1) // distance beyond which a value is a fault
+	if c.reach > 0 {
+		fault = max(float64(robustFault*c.reach), float64(robustFault*deviation))
+	}
+	zero := deviation == 0
+	for at, zAt := 0, 0; at < len(x); at, zAt = at+width, zAt+width+1 {
+		v := clip(float64((x[at]-shift)*scale*scale2), maxT)
+		t[at] = v
+		d := v - mean
+		v = 0
+		if !zero && !(math.Abs(d) > fault) {
+			v = clip(d/deviation, maxZ)
+		}
+		z[zAt] = v
+	}
+}
+
+// ask stores an expert's log-odds for the rows of a block.
+func (r *room) ask(e frozen, b *block, margins []float64) {
+	if e, ok := e.(*frozenLinear); ok {
+		if _, ok := e.frozenFeatures.(asIs); ok {
+			margins4(margins, e.weights, b.z)
+			return
+		}
+	}
+	r.scratch = withRoom(r.scratch, e.scratch())
+	for i := range margins {
+		margins[i] = e.margin(b.row(i), r.scratch)
+	}
+}
+
+// margins4 stores dot(0, w, row i of z) in dst[i]: four rows side by side, as a sum has to wait for each of its terms.
+func margins4(dst, w, z []float64) {
+	n := len(w)
+	for ; len(dst) >= 4; dst, z = dst[4:], z[4*n:] {
+		z0, z1, z2, z3 := z[:n], z[n:][:n], z[2*n:][:n], z[3*n:][:n]
+		var s0, s1, s2, s3 float64
+		for i, wi := range w {
+			s0 += float64(wi * z0[i])
+			s1 += float64(wi * z1[i])
+			s2 += float64(wi * z2[i])
+			s3 += float64(wi * z3[i])
+		}
+		dst[0], dst[1], dst[2], dst[3] = s0, s1, s2, s3
+	}
+	for i := range dst {
+		dst[i] = dot(0, w, z[i*n:][:n])
+	}
+}
+
+// withRoom returns v with n places.
+func withRoom(v []float64, n int) []float64 {
+	if cap(v) < n {
+		return make([]float64, n)
+	}
+	return v[:n]
+}

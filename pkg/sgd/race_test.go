@@ -1,0 +1,5 @@
+//go:build race
+
+package sgd
+
+func init() { raced = true }
