@@ -56,6 +56,18 @@ func TestDotPairIsPlainDotPair(t *testing.T) {
 	}
 }
 
+func TestStepsOfDescentArePlain(t *testing.T) {
+	r := newRandom(fastSeed, t.Name())
+	for _, n := range fastLengths {
+		w, v, to, plainTo := normals(&r, n), normals(&r, n), make([]float64, n), make([]float64, n)
+		wantBits(t, fmt.Sprintf("sum of %d", n), []float64{dotFour(w, v)}, []float64{plainDotFour(w, v)})
+		step := r.normal()
+		descend(to, w, v, step)
+		plainDescend(plainTo, w, v, step)
+		wantBits(t, "weights", to, plainTo)
+	}
+}
+
 func TestDiagonalIsPlainDiagonal(t *testing.T) {
 	r := newRandom(fastSeed, t.Name())
 	for _, n := range fastLengths {

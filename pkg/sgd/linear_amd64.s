@@ -26,6 +26,86 @@ more:
 	MOVHPD X0, bz+80(FP)
 	RET
 
+// func dotFour(a, b []float64) float64
+TEXT ·dotFour(SB), NOSPLIT, $0-56
+	MOVQ  a_base+0(FP), AX
+	MOVQ  b_base+24(FP), BX
+	MOVQ  a_len+8(FP), R8
+	XORPS X0, X0 // the first two sums
+	XORPS X1, X1 // the last two
+	XORL  R9, R9
+	SUBQ  $3, R8 // while R9 is below it, four terms are left
+
+four:
+	CMPQ   R9, R8
+	JGE    rest
+	MOVUPD (AX)(R9*8), X2
+	MOVUPD 16(AX)(R9*8), X3
+	MOVUPD (BX)(R9*8), X4
+	MOVUPD 16(BX)(R9*8), X5
+	MULPD  X4, X2
+	MULPD  X5, X3
+	ADDPD  X2, X0
+	ADDPD  X3, X1
+	ADDQ   $4, R9
+	JMP    four
+
+rest:
+	ADDQ $3, R8
+
+term:
+	CMPQ  R9, R8
+	JGE   sum
+	MOVSD (AX)(R9*8), X2
+	MULSD (BX)(R9*8), X2
+	ADDSD X2, X0
+	INCQ  R9
+	JMP   term
+
+sum:
+	MOVAPD   X0, X2
+	UNPCKHPD X2, X2
+	ADDSD    X2, X0
+	MOVAPD   X1, X3
+	UNPCKHPD X3, X3
+	ADDSD    X3, X1
+	ADDSD    X1, X0
+	MOVSD    X0, ret+48(FP)
+	RET
+
+// func descend(to, w, v []float64, step float64)
+TEXT ·descend(SB), NOSPLIT, $0-80
+	MOVQ     to_base+0(FP), DI
+	MOVQ     w_base+24(FP), AX
+	MOVQ     v_base+48(FP), BX
+	MOVQ     v_len+56(FP), R8
+	MOVSD    step+72(FP), X4
+	UNPCKLPD X4, X4
+	XORL     R9, R9
+	DECQ     R8 // while R9 is below it, two places are left
+
+pair:
+	CMPQ   R9, R8
+	JGE    last
+	MOVUPD (BX)(R9*8), X0
+	MULPD  X4, X0
+	MOVUPD (AX)(R9*8), X1
+	SUBPD  X0, X1
+	MOVUPD X1, (DI)(R9*8)
+	ADDQ   $2, R9
+	JMP    pair
+
+last:
+	JNE   done
+	MOVSD (BX)(R9*8), X0
+	MULSD X4, X0
+	MOVSD (AX)(R9*8), X1
+	SUBSD X0, X1
+	MOVSD X1, (DI)(R9*8)
+
+done:
+	RET
+
 // func diagonalSums(u, w, p, z []float64) (margin, s float64)
 TEXT ·diagonalSums(SB), NOSPLIT, $0-112
 	MOVQ  u_base+0(FP), DI

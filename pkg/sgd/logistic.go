@@ -19,7 +19,7 @@ func newGradientStep(width int, l loss, o optimizer) *gradientStep {
 
 // step returns the margin w·v, which counts as log-odds but for the losses of [labelAimed].
 func (m *gradientStep) step(v []float64, label, c float64) float64 {
-	margin := dot(0, m.now.weights, v)
+	margin := dotFour(m.now.weights, v)
 	m.moved = false
 	if c == 0 {
 		return margin

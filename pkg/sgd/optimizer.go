@@ -108,10 +108,8 @@ func (o sgd) step(next, now *memory, v []float64, g, c float64) bool {
 	eta := float64(c * o.learningRate(next.t))
 	step := float64(eta * g)
 	small := math.Abs(step) <= smallStep && next.t <= maxState
-	w, to := now.weights[:len(v)], next.weights[:len(v)]
-	for i, vi := range v {
-		to[i] = w[i] - float64(step*vi)
-	}
+	to := next.weights[:len(v)]
+	descend(to, now.weights[:len(v)], v, step)
 	if o.none() {
 		return small
 	}
@@ -119,6 +117,13 @@ func (o sgd) step(next, now *memory, v []float64, g, c float64) bool {
 		to[i] = o.shrink(to[i], eta)
 	}
 	return small
+}
+
+// plainDescend stores w - step·v in to. All have the same length.
+func plainDescend(to, w, v []float64, step float64) {
+	for i, vi := range v {
+		to[i] = w[i] - float64(step*vi)
+	}
 }
 
 // adagrad is AdaGrad in its diagonal form, with G_i the sum of (g·v_i)² (Duchi, Hazan, Singer, JMLR 12, 2011):

@@ -16,7 +16,7 @@ type passiveAggressive struct {
 }
 
 func (m *passiveAggressive) step(v []float64, label, c float64) float64 {
-	margin := dot(0, m.now, v)
+	margin := dotFour(m.now, v)
 	y := sign(label)
 	tau := min(float64(c*m.aggressiveness), max(0, 1-float64(y*margin))/dot(0, v, v))
 	step := float64(tau * y)

@@ -203,3 +203,20 @@ func dot(sum float64, a, b []float64) float64 {
 
 // plainDotPair returns a·z and b·z, each added up as dot does. All have the same length.
 func plainDotPair(a, b, z []float64) (az, bz float64) { return dot(0, a, z), dot(0, b, z) }
+
+// plainDotFour returns a·b as the sum of four sums, of every fourth term each: a sum has to wait for each of its terms. What is
+// left over goes to the first. a and b have the same length.
+func plainDotFour(a, b []float64) float64 {
+	var s0, s1, s2, s3 float64
+	i := 0
+	for ; i < len(a)-3; i += 4 {
+		s0 += float64(a[i] * b[i])
+		s1 += float64(a[i+1] * b[i+1])
+		s2 += float64(a[i+2] * b[i+2])
+		s3 += float64(a[i+3] * b[i+3])
+	}
+	for ; i < len(a); i++ {
+		s0 += float64(a[i] * b[i])
+	}
+	return (s0 + s1) + (s2 + s3)
+}

@@ -107,6 +107,14 @@ func (u *units) restore(from *stored) {
 	load(from, "scaler/begun", u.begun)
 }
 
+// bounded limits t to ±maxT. What is not a number, an infinite distance times a unit that is not known, is 0.
+func bounded(t float64) float64 {
+	if math.IsNaN(t) {
+		return 0
+	}
+	return clip(t, maxT)
+}
+
 // standard returns distance/deviation, limited to ±maxZ, and 0 where the deviation is 0.
 func standard(distance, deviation float64) float64 {
 	if deviation == 0 {
@@ -198,14 +206,14 @@ type robustColumn struct {
 }
 
 // fault reports whether a value at a distance from the mean is a fault.
-func (c *robustColumn) fault(distance float64) bool {
+func fault(distance, reach, deviation float64) bool {
 	d := math.Abs(distance)
-	return d > float64(robustFault*c.reach) && d > float64(robustFault*c.deviation) && c.reach > 0
+	return d > float64(robustFault*reach) && d > float64(robustFault*deviation) && reach > 0
 }
 
 // extend is fault, and takes the distance into account for the values to come.
 func (c *robustColumn) extend(distance float64) bool {
-	if c.fault(distance) {
+	if fault(distance, c.reach, c.deviation) {
 		return true
 	}
 	c.reach = math.Abs(distance)
@@ -366,14 +374,16 @@ func (s *robustScaler) moments(values []float64, mean, variance float64) (robust
 
 func (s *robustScaler) apply(to row, x []float64) {
 	to.z[0] = 1
-	t, z := to.t, to.z[1:]
-	for i := range s.n {
-		c := s.column(i)
-		t[i] = c.apply(x[i]) // 0 while there is no unit
-		d := t[i] - c.mean
+	n := len(s.n)
+	t, z, x := to.t[:n], to.z[1:][:n], x[:n]
+	shift, scale, scale2 := s.shift[:n], s.scale[:n], s.scale2[:n]
+	mean, deviation, reach := s.mean[:n], s.deviation[:n], s.reach[:n]
+	for i, v := range x {
+		t[i] = bounded(float64((v - shift[i]) * scale[i] * scale2[i])) // 0 while there is no unit
+		d := t[i] - mean[i]
 		z[i] = 0
-		if !c.fault(d) {
-			z[i] = standard(d, c.deviation)
+		if !fault(d, reach[i], deviation[i]) {
+			z[i] = standard(d, deviation[i])
 		}
 	}
 	s.hideTwins(z)
