@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -73,15 +72,15 @@ func drainKafkaGo(ctx context.Context, j *job, r *result) error {
 // errAbsent comes from a peer that is not installed.
 var errAbsent = errors.New("not installed")
 
-// drainKcat reads the topic with kcat, which formats nothing and writes nothing. It ends behind the last record: with -e it
-// would wait half a second more, for the broker to say that there are no others.
-func drainKcat(ctx context.Context, j *job) (*result, error) {
+// drainKcat reads the topic with kcat, which formats nothing and writes nothing, until what end says: -e, until the brokers
+// say that there are no more records, for which they let it wait; -c and a number, behind so many records.
+func drainKcat(ctx context.Context, j *job, end ...string) (*result, error) {
 	path, err := exec.LookPath("kcat")
 	if err != nil {
 		return nil, errAbsent
 	}
-	return timed(exec.CommandContext(ctx, path, "-C", "-b", strings.Join(j.Brokers, ","), "-t", j.Topic,
-		"-o", "beginning", "-c", strconv.Itoa(j.Records), "-q", "-f", ""), j.Records)
+	return timed(exec.CommandContext(ctx, path, append([]string{"-C", "-b", strings.Join(j.Brokers, ","), "-t", j.Topic,
+		"-o", "beginning", "-q", "-f", ""}, end...)...), j.Records)
 }
 
 // timed runs a foreign program, from its start to its end.

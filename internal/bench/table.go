@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -91,21 +92,24 @@ func (b *bench) stages(ctx context.Context) error {
 	bare, decode, franz, kafkaGo := read("bare fetch"), read("fetch + decode"), read("franz-go"), read("kafka-go")
 	way := func(name, models string) *measurement { return b.wholeWay("whole way, "+name, t, models) }
 	logistic, mix, eight := way("logistic", "logistic"), way("mix", "mix"), way("8 logistic", eightModels())
-	kcat := &measurement{name: "kcat", run: func(ctx context.Context) (*result, error) {
-		return drainKcat(ctx, &job{Brokers: b.addrs, Topic: t.name, Records: t.records})
-	}}
+	drain := func(name string, end ...string) *measurement {
+		return &measurement{name: name, run: func(ctx context.Context) (*result, error) {
+			return drainKcat(ctx, &job{Brokers: b.addrs, Topic: t.name, Records: t.records}, end...)
+		}}
+	}
+	kcat, counting := drain("kcat -e", "-e"), drain("kcat -c", "-c", strconv.Itoa(t.records))
 	wabbit := &measurement{name: "Vowpal Wabbit, from a file", run: func(context.Context) (*result, error) { return nil, errAbsent }}
 	if v, err := newVowpal(ctx, b.python, b.dir, b.rows); err == nil {
 		wabbit.run = v.learn
 	} else if !errors.Is(err, errAbsent) {
 		return err
 	}
-	all := []*measurement{bare, decode, logistic, mix, eight, franz, kcat, kafkaGo, wabbit}
+	all := []*measurement{bare, decode, logistic, mix, eight, franz, kcat, counting, kafkaGo, wabbit}
 	if err := rounds(ctx, b.runs, all); err != nil {
 		return err
 	}
 	b.say("%d records, %d partitions, not compressed\n", t.records, t.partitions)
-	lines := [][]string{{"stage", "records/s", "CPU s/M records", "÷ franz-go", "÷ bare fetch", "÷ kcat", "peak MiB"}}
+	lines := [][]string{{"stage", "records/s", "CPU s/M records", "÷ franz-go", "÷ bare fetch", "÷ kcat -e", "peak MiB"}}
 	for _, m := range all {
 		if m.results == nil {
 			lines = append(lines, []string{m.name, "not installed"})
@@ -118,7 +122,7 @@ func (b *bench) stages(ctx context.Context) error {
 	b.lines(lines)
 	b.least("whole way, logistic ÷ franz-go", logistic.ratio(franz), 1)
 	b.least("whole way, logistic ÷ bare fetch", logistic.ratio(bare), .6)
-	b.least("whole way, logistic ÷ kcat", logistic.ratio(kcat), 1.5)
+	b.least("whole way, logistic ÷ kcat -e", logistic.ratio(kcat), 1.5)
 	b.least("whole way, mix ÷ franz-go", mix.ratio(franz), .5)
 	b.most("time of 8 models ÷ time of 1", logistic.ratio(eight), 2.5, "%.2f")
 	b.most("allocations per record, behind the first quarter", logistic.median(func(r *result) float64 { return r.SteadyAllocs }), .001, "%.5f")
