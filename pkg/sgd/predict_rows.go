@@ -99,7 +99,7 @@ func (c *robustColumn) applyRows(t, z, x []float64, width int) {
 	}
 	zero := deviation == 0
 	for at, zAt := 0, 0; at < len(x); at, zAt = at+width, zAt+width+1 {
-		v := clip(float64((x[at]-shift)*scale*scale2), maxT)
+		v := bounded(float64((x[at] - shift) * scale * scale2))
 		t[at] = v
 		d := v - mean
 		v = 0

@@ -20,6 +20,17 @@ func seeds() uint64 {
 	return 1
 }
 
+// raced says whether the race detector watches.
+var raced bool
+
+// measured skips a test that measures in one goroutine, which under the race detector would take minutes and show nothing.
+func measured(t *testing.T) {
+	t.Helper()
+	if raced {
+		t.Skip("nothing to race")
+	}
+}
+
 // simulation feeds generated SUSY rows to the default champion, record by record.
 type simulation struct {
 	t         *testing.T
@@ -88,6 +99,7 @@ func ramp(from int) func(record int) float64 {
 }
 
 func TestDetectorsFindADriftThatTheChampionHides(t *testing.T) {
+	measured(t)
 	const copied = 400_000
 	delays := map[string][]int{}
 	for seed := uint64(1); seed <= seeds(); seed++ {
@@ -155,6 +167,7 @@ func TestDetectorsFindADriftThatTheChampionHides(t *testing.T) {
 }
 
 func TestInvertedLabelsAreFoundAtOnce(t *testing.T) {
+	measured(t)
 	for seed := uint64(1); seed <= seeds(); seed++ {
 		s := simulate(t, seed)
 		cuts := adwin.New(0.002)
@@ -205,6 +218,7 @@ func schedule(t *testing.T, seed uint64, n int, scale func(record int) float64, 
 
 // The ramp goes on across a refresh of the twin, with which the detectors of the excess begin anew.
 func TestEachDetectorFindsTheDriftOnTheUsualSchedule(t *testing.T) {
+	measured(t)
 	const from = 450_000
 	delays := map[string][]int{}
 	for seed := uint64(1); seed <= seeds(); seed++ {
@@ -227,6 +241,7 @@ func TestEachDetectorFindsTheDriftOnTheUsualSchedule(t *testing.T) {
 }
 
 func TestNoDriftIsFoundWhereThereIsNone(t *testing.T) {
+	measured(t)
 	const warmUp = 200_000
 	records := warmUp + 200_000
 	if seeds() > 1 {

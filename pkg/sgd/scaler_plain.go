@@ -1,0 +1,120 @@
+package sgd
+
+import (
+	"math"
+	"slices"
+)
+
+// plainScaler standardises by the mean and variance of all rows so far, as other online learners do. Per column, with
+// a = 1/n: d = x - mean, mean += a·d, variance = (1-a)·(variance + a·d²), which is the variance with divisor n (Welford,
+// Technometrics 4, 1962; West, CACM 22, 1979). A value with which the variance would not be finite is left out of both.
+type plainScaler struct {
+	moments
+	units units
+	left  uint64
+}
+
+func newPlainScaler(width int) *plainScaler {
+	return &plainScaler{moments: newMoments(width), units: newUnits(width)}
+}
+
+func (s *plainScaler) advance(to row, x []float64) {
+	to.z[0] = 1
+	s.left += uint64(s.moments.advance(to.z[1:], x))
+	for i, v := range x {
+		u := s.units.unit(i)
+		if u.scale == 0 {
+			u.fit(v)
+			s.units.setUnit(i, u)
+		}
+		to.t[i] = u.apply(v) // 0 while there is no unit
+	}
+}
+
+func (s *plainScaler) apply(to row, x []float64) {
+	to.z[0] = 1
+	s.moments.apply(to.z[1:], x)
+	for i, v := range x {
+		u := s.units.unit(i)
+		to.t[i] = u.apply(v) // 0 while there is no unit
+	}
+}
+
+func (s *plainScaler) clone() scaler {
+	return &plainScaler{moments: s.moments.clone(), units: s.units.clone(), left: s.left}
+}
+
+func (s *plainScaler) refused() uint64 { return s.left }
+
+func (s *plainScaler) state() []Tensor {
+	tensors := append(s.moments.state("scaler"), scalar("scaler/left_out", s.left))
+	return append(tensors, s.units.state()...)
+}
+
+func (s *plainScaler) restore(from *stored) {
+	s.moments.restore(from, "scaler")
+	loadScalar(from, "scaler/left_out", &s.left)
+	s.units.restore(from)
+}
+
+// moments standardises vectors by the running mean and variance of each place, as in plainScaler.
+type moments struct {
+	count                     uint64
+	mean, variance, deviation []float64 // deviation is √variance
+}
+
+func newMoments(width int) moments {
+	return moments{mean: make([]float64, width), variance: make([]float64, width), deviation: make([]float64, width)}
+}
+
+// advance takes in x and stores it, standardised by the moments that include it, in z, which may be x. It returns how many
+// values were left out.
+func (m *moments) advance(z, x []float64) (left int) {
+	z, x = z[:len(m.mean)], x[:len(m.mean)]
+	mean, variance, deviation := m.mean, m.variance[:len(m.mean)], m.deviation[:len(m.mean)]
+	m.count++
+	a := 1 / float64(m.count)
+	keep := 1 - a
+	for i, xi := range x {
+		d := xi - mean[i]
+		ad := float64(a * d)
+		v := float64(keep * (variance[i] + float64(ad*d)))
+		if finite(v) { // then the mean is finite, too: d² outgrows a number long before the mean does
+			mean[i] += ad
+			variance[i], deviation[i] = v, math.Sqrt(v)
+		} else {
+			left++
+		}
+		z[i] = standard(xi-mean[i], deviation[i])
+	}
+	return left
+}
+
+// apply stores x in z, standardised by the moments as they are.
+func (m *moments) apply(z, x []float64) {
+	for i, xi := range x {
+		z[i] = standard(xi-m.mean[i], m.deviation[i])
+	}
+}
+
+func (m *moments) clone() moments {
+	return moments{m.count, slices.Clone(m.mean), slices.Clone(m.variance), slices.Clone(m.deviation)}
+}
+
+// state returns the moments as tensors under a name.
+func (m *moments) state(name string) []Tensor {
+	return []Tensor{
+		scalar(name+"/count", m.count),
+		vector(name+"/mean", m.mean),
+		vector(name+"/variance", m.variance),
+	}
+}
+
+func (m *moments) restore(from *stored, name string) {
+	loadScalar(from, name+"/count", &m.count)
+	load(from, name+"/mean", m.mean)
+	load(from, name+"/variance", m.variance)
+	for i, v := range m.variance {
+		m.deviation[i] = math.Sqrt(v)
+	}
+}
