@@ -79,8 +79,10 @@ func drainKcat(ctx context.Context, j *job, end ...string) (*result, error) {
 	if err != nil {
 		return nil, errAbsent
 	}
-	return timed(exec.CommandContext(ctx, path, append([]string{"-C", "-b", strings.Join(j.Brokers, ","), "-t", j.Topic,
-		"-o", "beginning", "-q", "-f", ""}, end...)...), j.Records)
+	return timed(exec.CommandContext(ctx, path, append([]string{
+		"-C", "-b", strings.Join(j.Brokers, ","), "-t", j.Topic,
+		"-o", "beginning", "-q", "-f", "",
+	}, end...)...), j.Records)
 }
 
 // timed runs a foreign program, from its start to its end.

@@ -21,15 +21,20 @@ type team struct {
 	// Guarded by mu. A station is the scaler, an expert, or the mixer, in this order.
 	passed []int  // by station: blocks behind it
 	busy   []bool // by station: one is in the hands of a worker
+	last   []int  // by station: the worker that did it last, whose core's cache holds its state; -1: none yet
+	joined int    // workers so far
 	blocks []block
 }
 
 // teamRows is how many rows make a block of a team: enough for handing it on not to count.
 const teamRows = 128
 
+// patience is how often a worker looks for something to do before it sleeps.
+const patience = 100
+
 func newTeam(m *pipeline) *team {
 	stations := len(m.experts) + 2
-	t := &team{model: m, passed: make([]int, stations), busy: make([]bool, stations)}
+	t := &team{model: m, passed: make([]int, stations), busy: make([]bool, stations), last: make([]int, stations)}
 	t.free.L = &t.mu
 	t.work = t.worker
 	return t
@@ -46,6 +51,10 @@ func (t *team) learn(rows *Rows, prob []float64) {
 	}
 	t.rows, t.prob, t.blocks = rows, prob, t.blocks[:n]
 	clear(t.passed)
+	for s := range t.last {
+		t.last[s] = -1
+	}
+	t.joined = 0
 	for range min(runtime.GOMAXPROCS(0), len(t.passed)) - 1 {
 		t.wait.Add(1)
 		go t.work()
@@ -62,11 +71,15 @@ func (t *team) worker() {
 	defer t.wait.Done()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	me := t.joined
+	t.joined++
+	idle := 0 // looks in a row that found nothing to do
 	for {
-		s := t.next()
+		s := t.next(me)
 		switch {
 		case s >= 0:
-			t.busy[s] = true
+			idle = 0
+			t.busy[s], t.last[s] = true, me
 			k := t.passed[s]
 			t.mu.Unlock()
 			t.do(s, k)
@@ -76,30 +89,40 @@ func (t *team) worker() {
 			t.free.Broadcast()
 		case t.passed[len(t.passed)-1] == len(t.blocks):
 			return
+		case idle < patience: // to wake a worker takes longer than most blocks
+			idle++
+			t.mu.Unlock()
+			runtime.Gosched()
+			t.mu.Lock()
 		default:
 			t.free.Wait()
 		}
 	}
 }
 
-// next returns the station that is farthest behind of those that can go on, -1 where none can.
-func (t *team) next() int {
-	last := len(t.passed) - 1
+// next returns the station that a worker does next, -1 where none can go on: of those that are not another worker's, if there
+// are any, the one that is farthest behind.
+func (t *team) next(worker int) int {
+	end := len(t.passed) - 1
 	slowest := len(t.blocks)
-	for _, n := range t.passed[1:last] {
+	for _, n := range t.passed[1:end] {
 		slowest = min(slowest, n)
 	}
-	best := -1
+	best, bestOthers := -1, false
 	for s, n := range t.passed {
 		ready := t.passed[0] // what the station before has finished
 		switch s {
 		case 0:
 			ready = len(t.blocks)
-		case last:
+		case end:
 			ready = slowest
 		}
-		if !t.busy[s] && n < ready && (best < 0 || n < t.passed[best]) {
-			best = s
+		if t.busy[s] || n >= ready {
+			continue
+		}
+		others := t.last[s] >= 0 && t.last[s] != worker
+		if best < 0 || bestOthers && !others || others == bestOthers && n < t.passed[best] {
+			best, bestOthers = s, others
 		}
 	}
 	return best
