@@ -21,7 +21,11 @@ type linear struct {
 }
 
 func (e *linear) learn(b *block, margin []float64) {
-	for i := range margin {
+	from := 0
+	if m, ok := e.stepper.(*gradientStep); ok && e.features == features(asIs(b.width)) {
+		from = m.descendRows(b, margin)
+	}
+	for i := from; i < len(margin); i++ {
 		margin[i] = e.step(e.features.advance(b.row(i), e.stepper), b.y[i], b.c[i])
 	}
 }

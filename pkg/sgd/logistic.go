@@ -35,6 +35,33 @@ func (m *gradientStep) step(v []float64, label, c float64) float64 {
 	return margin
 }
 
+// descendRows is step for all but the last row of a block, for plain descent on the log loss: the same bits, without a place
+// of their own for the weights that each step leads to. It returns how many rows it has done: a step that may be too large
+// is left to the method step.
+func (m *gradientStep) descendRows(b *block, margin []float64) (done int) {
+	o, plain := m.optimizer.(sgd)
+	if _, log := m.loss.(logLoss); !log || !plain || !o.none() {
+		return 0
+	}
+	w := m.now.weights
+	n := len(w)
+	for i := range len(margin) - 1 {
+		z, c := b.z[i*n:(i+1)*n], b.c[i]
+		v := dotFour(w, z)
+		if c != 0 {
+			t := m.now.t + c
+			step := float64(float64(c*o.learningRate(t)) * logLoss{}.gradient(v, b.y[i]))
+			if !(math.Abs(step) <= smallStep && t <= maxState) {
+				return i
+			}
+			descend(w, w, z, step)
+			m.now.t = t
+		}
+		margin[i] = v
+	}
+	return len(margin) - 1
+}
+
 func (m *gradientStep) weightsNow() []float64 { return m.now.weights }
 
 func (m *gradientStep) rebase(change func(v []float64, start float64)) {
