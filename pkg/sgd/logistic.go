@@ -43,9 +43,9 @@ func (m *gradientStep) descendRows(b *block, margin []float64) (done int) {
 	if _, log := m.loss.(logLoss); !log || !plain || !o.none() {
 		return 0
 	}
-	w := m.now.weights
+	w, rows := m.now.weights, max(0, len(margin)-1)
 	n := len(w)
-	for i := range len(margin) - 1 {
+	for i := range rows {
 		z, c := b.z[i*n:(i+1)*n], b.c[i]
 		v := dotFour(w, z)
 		if c != 0 {
@@ -59,7 +59,7 @@ func (m *gradientStep) descendRows(b *block, margin []float64) (done int) {
 		}
 		margin[i] = v
 	}
-	return len(margin) - 1
+	return rows
 }
 
 func (m *gradientStep) weightsNow() []float64 { return m.now.weights }
@@ -82,15 +82,15 @@ func (m *gradientStep) state() []Tensor {
 	return tensors
 }
 
-func (m *gradientStep) restore(from *stored) {
+func (m *gradientStep) restore(from *Stored) {
 	load(from, "weights", m.now.weights)
-	loadScalar(from, "seen", &m.now.t)
-	loadScalar(from, "nonfinite", &m.refused)
+	LoadScalar(from, "seen", &m.now.t)
+	LoadScalar(from, "nonfinite", &m.refused)
 	for i, name := range m.optimizer.sums() {
 		load(from, name, m.now.sums[i])
 	}
 	if !m.now.inRange() || m.now.t < 0 {
-		from.fault("weights or what the optimizer keeps for them: not within ±%g", maxState)
+		from.Fault("weights or what the optimizer keeps for them: not within ±%g", maxState)
 	}
 	m.moved = false
 }

@@ -154,14 +154,7 @@ func TestDetectorsFindADriftThatTheChampionHides(t *testing.T) {
 				in, correct, twinCorrect = 0, 0, 0
 			}
 		})
-		for _, detector := range []string{ADWIN, PageHinkley, PSI} {
-			delay, ok := found[detector]
-			if !ok {
-				delay = math.MaxInt
-			}
-			t.Logf("seed %d: %s reports after %d drifting records", seed, detector, delay)
-			delays[detector] = append(delays[detector], delay)
-		}
+		note(t, delays, seed, found)
 	}
 	late(t, delays)
 }
@@ -228,14 +221,7 @@ func TestEachDetectorFindsTheDriftOnTheUsualSchedule(t *testing.T) {
 				found[d.name] = records - from
 			}
 		})
-		for _, name := range []string{ADWIN, PageHinkley, PSI} {
-			delay, ok := found[name]
-			if !ok {
-				delay = math.MaxInt
-			}
-			t.Logf("seed %d: %s reports after %d drifting records", seed, name, delay)
-			delays[name] = append(delays[name], delay)
-		}
+		note(t, delays, seed, found)
 	}
 	late(t, delays)
 }
@@ -259,6 +245,19 @@ func TestNoDriftIsFoundWhereThereIsNone(t *testing.T) {
 		if reports > 2 {
 			t.Errorf("seed %d: %d reports in stationary records", seed, reports)
 		}
+	}
+}
+
+// note adds to delays after how many drifting records each detector has reported, never being the largest number.
+func note(t *testing.T, delays map[string][]int, seed uint64, found map[string]int) {
+	t.Helper()
+	for _, detector := range []string{ADWIN, PageHinkley, PSI} {
+		delay, ok := found[detector]
+		if !ok {
+			delay = math.MaxInt
+		}
+		t.Logf("seed %d: %s reports after %d drifting records", seed, detector, delay)
+		delays[detector] = append(delays[detector], delay)
 	}
 }
 
