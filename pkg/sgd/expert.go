@@ -30,7 +30,7 @@ type expert interface {
 	// state returns a copy of everything that the next steps depend on.
 	state() []Tensor
 	// restore takes from a state what the method state gave; what does not fit is noted there.
-	restore(from *stored)
+	restore(from *Stored)
 	stats() Stats
 }
 

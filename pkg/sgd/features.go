@@ -9,7 +9,7 @@ type features interface {
 	advance(r row, learner stepper) []float64
 	freeze() frozenFeatures
 	state() []Tensor
-	restore(from *stored)
+	restore(from *Stored)
 }
 
 // frozenFeatures makes vectors as features did when it was made. It is immutable and safe for many goroutines.
@@ -47,4 +47,4 @@ func (f asIs) freeze() frozenFeatures             { return f }
 func (f asIs) apply(r row, _ []float64) []float64 { return r.z }
 func (f asIs) scratch() int                       { return 0 }
 func (f asIs) state() []Tensor                    { return nil }
-func (f asIs) restore(*stored)                    {}
+func (f asIs) restore(*Stored)                    {}

@@ -94,9 +94,9 @@ func TestFeaturesGoOnFromTheirState(t *testing.T) {
 					before, after := memberBuilder(spec)(width, 9), memberBuilder(spec)(width, 9)
 					before.learn(part(b, 0, cut), got[:cut])
 					after.learn(part(b, 0, 40), got[cut:][:40]) // something to be replaced
-					from := newStored(before.state())
+					from := NewStored(before.state())
 					after.restore(from)
-					if err := from.done(); err != nil {
+					if err := from.Done(); err != nil {
 						t.Fatal(err)
 					}
 					after.learn(part(b, cut, b.len()), got[cut:])
@@ -205,9 +205,9 @@ func TestFeaturesRefuseAStateThatCannotBe(t *testing.T) {
 			state := e.state()
 			i := slices.IndexFunc(state, func(t Tensor) bool { return t.Name == tt.tensor })
 			tt.spoil(&state[i])
-			from := newStored(state)
+			from := NewStored(state)
 			memberBuilder(tt.spec)(b.width, 1).restore(from)
-			if err := from.done(); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if err := from.Done(); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v does not say %q", err, tt.want)
 			}
 		})

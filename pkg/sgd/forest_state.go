@@ -74,7 +74,7 @@ func (f *forest) state() []Tensor {
 }
 
 // restore first looks at all of the state, and changes the trees only if it is sound.
-func (f *forest) restore(from *stored) {
+func (f *forest) restore(from *Stored) {
 	trees, inputs := len(f.trees), f.inputs()
 	sizes, randoms := make([]uint64, trees), make([]uint64, trees)
 	windows := make([]float64, trees*adwin.StateLen)
@@ -87,15 +87,15 @@ func (f *forest) restore(from *stored) {
 		drawn = make([]int64, trees*inputs)
 		load(from, "trees/inputs", drawn)
 	}
-	thresholds := loadAny[float64](from, "nodes/threshold")
-	splits, children := loadAny[int64](from, "nodes/input"), loadAny[int64](from, "nodes/child")
-	weights, observers := loadAny[float64](from, "leaves/weight"), loadAny[float64](from, "leaves/observers")
-	ranges, bins := loadAny[float64](from, "leaves/range"), loadAny[float32](from, "leaves/bins")
+	thresholds := Values[float64](from, "nodes/threshold")
+	splits, children := Values[int64](from, "nodes/input"), Values[int64](from, "nodes/child")
+	weights, observers := Values[float64](from, "leaves/weight"), Values[float64](from, "leaves/observers")
+	ranges, bins := Values[float64](from, "leaves/range"), Values[float32](from, "leaves/bins")
 
 	nodes, leaves := 0, 0
 	for i, size := range sizes {
 		if most := cap(f.trees[i].nodes); size < 1 || size%2 == 0 || size > uint64(most) {
-			from.fault("tensor %s: tree %d has %d nodes, want an odd number up to %d", from.prefix+"trees/nodes", i, size, most)
+			from.Fault("tensor %s: tree %d has %d nodes, want an odd number up to %d", from.prefix+"trees/nodes", i, size, most)
 			return
 		}
 		nodes += int(size)
@@ -103,7 +103,7 @@ func (f *forest) restore(from *stored) {
 	}
 	length := func(name string, got, want int) {
 		if got != want {
-			from.fault("tensor %s holds %d values, want %d", from.prefix+name, got, want)
+			from.Fault("tensor %s holds %d values, want %d", from.prefix+name, got, want)
 		}
 	}
 	length("nodes/threshold", len(thresholds), nodes)
@@ -115,7 +115,7 @@ func (f *forest) restore(from *stored) {
 	length("leaves/bins", len(bins), leaves*inputs*2*treeBins)
 	for i, v := range windows {
 		if !finite(v) {
-			from.fault("tensor %s: %v at %d", from.prefix+"trees/window", v, i)
+			from.Fault("tensor %s: %v at %d", from.prefix+"trees/window", v, i)
 			break
 		}
 	}
@@ -126,19 +126,19 @@ func (f *forest) restore(from *stored) {
 	for i, t := range f.trees {
 		n := int(sizes[i])
 		if !t.restoreNodes(thresholds[:n], splits[:n], children[:n]) {
-			from.fault("tensors %s: those of tree %d make no tree", from.prefix+"nodes/*", i)
+			from.Fault("tensors %s: those of tree %d make no tree", from.prefix+"nodes/*", i)
 		}
 		t.random.state = randoms[i]
 		if err := t.window.Restore(windows[i*adwin.StateLen:][:adwin.StateLen]); err != nil {
-			from.fault("tree %d: %w", i, err)
+			from.Fault("tree %d: %w", i, err)
 		}
 		if drawn != nil && !t.restoreInputs(drawn[i*inputs:][:inputs]) {
-			from.fault("tensor %s: the inputs of tree %d are no rising numbers below %d", from.prefix+"trees/inputs", i, t.width)
+			from.Fault("tensor %s: the inputs of tree %d are no rising numbers below %d", from.prefix+"trees/inputs", i, t.width)
 		}
 		used := t.used()
 		for k := range used {
 			if !used[k].restore(weights, observers, ranges, bins) {
-				from.fault("tensors %s: leaf %d of tree %d has impossible values", from.prefix+"leaves/*", k, i)
+				from.Fault("tensors %s: leaf %d of tree %d has impossible values", from.prefix+"leaves/*", k, i)
 				break
 			}
 			weights, observers = weights[leafNumbers:], observers[inputs*observerNumbers:]

@@ -146,18 +146,18 @@ func (f *hats) state() []Tensor {
 	}
 }
 
-func (f *hats) restore(from *stored) {
-	loadScalar(from, "hats/count", &f.count)
+func (f *hats) restore(from *Stored) {
+	LoadScalar(from, "hats/count", &f.count)
 	load(from, "hats/kept", f.kept)
 	load(from, "hats/knots", f.knots)
-	loadScalar(from, "hats/random", &f.random.state)
+	LoadScalar(from, "hats/random", &f.random.state)
 	clear(f.vector[1:]) // as it is before the first knots
 	if f.count < hatsFirst {
 		return
 	}
 	for k, knot := range f.knots {
 		if k%hatsPerColumn > 0 && !(knot > f.knots[k-1]) {
-			from.fault("tensor hats/knots: knot %d of column %d is not above the one before", k%hatsPerColumn, k/hatsPerColumn)
+			from.Fault("tensor hats/knots: knot %d of column %d is not above the one before", k%hatsPerColumn, k/hatsPerColumn)
 			return
 		}
 	}

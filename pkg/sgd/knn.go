@@ -196,23 +196,23 @@ func (m *knn) state() []Tensor {
 	}
 }
 
-func (m *knn) restore(from *stored) {
+func (m *knn) restore(from *Stored) {
 	rows, votes, seen := make([]float32, m.size*m.width), make([]float64, m.size), uint64(0)
 	load(from, "window/rows", rows)
 	load(from, "window/votes", votes)
-	loadScalar(from, "window/seen", &seen)
+	LoadScalar(from, "window/seen", &seen)
 	m.empty()
 	x := make([]float64, m.width)
 	for place := range int(min(seen, uint64(m.size))) {
 		for i, v := range rows[place*m.width:][:m.width] {
 			x[i] = float64(v)
 			if !(math.Abs(x[i]) <= maxZ) {
-				from.fault("tensor %swindow/rows holds %g, want values within ±%d", from.prefix, v, maxZ)
+				from.Fault("tensor %swindow/rows holds %g, want values within ±%d", from.prefix, v, maxZ)
 				return
 			}
 		}
 		if !(math.Abs(votes[place]) <= maxImportance) {
-			from.fault("tensor %swindow/votes holds %g, want values within ±%g", from.prefix, votes[place], float64(maxImportance))
+			from.Fault("tensor %swindow/votes holds %g, want values within ±%g", from.prefix, votes[place], float64(maxImportance))
 			return
 		}
 		m.add(x, votes[place])

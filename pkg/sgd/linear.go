@@ -10,7 +10,7 @@ type stepper interface {
 	// weightsNow returns the weights, that of the constant first, not to be kept.
 	weightsNow() []float64
 	state() []Tensor
-	restore(from *stored)
+	restore(from *Stored)
 	stats() Stats
 }
 
@@ -32,7 +32,7 @@ func (e *linear) learn(b *block, margin []float64) {
 
 func (e *linear) state() []Tensor { return append(e.stepper.state(), e.features.state()...) }
 
-func (e *linear) restore(from *stored) {
+func (e *linear) restore(from *Stored) {
 	e.stepper.restore(from)
 	e.features.restore(from)
 }

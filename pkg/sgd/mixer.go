@@ -104,7 +104,7 @@ func (m *mixer) state() []Tensor {
 	return append(tensors, vector("layer/weights", m.layer))
 }
 
-func (m *mixer) restore(from *stored) {
+func (m *mixer) restore(from *Stored) {
 	m.mix.restore(from.under("mixer/"))
 	m.calibrate.restore(from.under("calibrator/"))
 	load(from, "layer/weights", m.layer)

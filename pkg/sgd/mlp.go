@@ -290,19 +290,19 @@ func (m *mlp) state() []Tensor {
 	return tensors
 }
 
-func (m *mlp) restore(from *stored) {
+func (m *mlp) restore(from *Stored) {
 	load(from, "weights", m.weights)
-	loadScalar(from, "nonfinite", &m.refused)
+	LoadScalar(from, "nonfinite", &m.refused)
 	m.optimizer.restore(from)
 	if m.batch > 1 {
 		load(from, "batch/gradient", m.gradient)
-		loadScalar(from, "batch/importance", &m.importance)
-		loadScalar(from, "batch/rows", &m.rows)
+		LoadScalar(from, "batch/importance", &m.importance)
+		LoadScalar(from, "batch/rows", &m.rows)
 		if m.rows >= m.batch {
-			from.fault("tensor %sbatch/rows holds %d, want less than %d", from.prefix, m.rows, m.batch)
+			from.Fault("tensor %sbatch/rows holds %d, want less than %d", from.prefix, m.rows, m.batch)
 		}
 		if !(m.importance >= 0 && finite(m.importance)) {
-			from.fault("tensor %sbatch/importance holds %g, want a number from 0", from.prefix, m.importance)
+			from.Fault("tensor %sbatch/importance holds %g, want a number from 0", from.prefix, m.importance)
 		}
 	}
 }
@@ -330,7 +330,7 @@ type mlpOptimizer interface {
 	step(weights, gradient []float64, amount float64) (moved float64)
 	learningRate() float64
 	state() []Tensor
-	restore(from *stored)
+	restore(from *Stored)
 }
 
 const mlpEpsilon = 1e-8
@@ -359,7 +359,7 @@ func (o *mlpAdaGrad) step(weights, gradient []float64, amount float64) (moved fl
 
 func (o *mlpAdaGrad) learningRate() float64 { return o.rate }
 func (o *mlpAdaGrad) state() []Tensor       { return []Tensor{vector("adagrad/squares", o.squares)} }
-func (o *mlpAdaGrad) restore(from *stored)  { load(from, "adagrad/squares", o.squares) }
+func (o *mlpAdaGrad) restore(from *Stored)  { load(from, "adagrad/squares", o.squares) }
 
 // mlpAdam is Adam, in the form of adam, for a gradient g of amount a, with t the sum of amounts:
 //
@@ -410,10 +410,10 @@ func (o *mlpAdam) state() []Tensor {
 	}
 }
 
-func (o *mlpAdam) restore(from *stored) {
+func (o *mlpAdam) restore(from *Stored) {
 	load(from, "adam/mean", o.mean)
 	load(from, "adam/squares", o.squares)
-	loadScalar(from, "adam/seen", &o.t)
+	LoadScalar(from, "adam/seen", &o.t)
 }
 
 const (

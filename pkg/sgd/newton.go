@@ -127,12 +127,12 @@ func (m *newton) state() []Tensor {
 	}
 }
 
-func (m *newton) restore(from *stored) {
+func (m *newton) restore(from *Stored) {
 	load(from, "weights", m.weights)
 	load(from, "covariance", m.p)
 	load(from, "pending/u", m.u)
-	loadScalar(from, "pending/curvature", &m.pending)
-	loadScalar(from, "nonfinite", &m.refused)
+	LoadScalar(from, "pending/curvature", &m.pending)
+	LoadScalar(from, "nonfinite", &m.refused)
 }
 
 func (m *newton) stats() Stats {
@@ -216,10 +216,10 @@ func (m *diagonal) state() []Tensor {
 	return []Tensor{vector("weights", m.weights), vector("variance", m.p), scalar("nonfinite", m.refused)}
 }
 
-func (m *diagonal) restore(from *stored) {
+func (m *diagonal) restore(from *Stored) {
 	load(from, "weights", m.weights)
 	load(from, "variance", m.p)
-	loadScalar(from, "nonfinite", &m.refused)
+	LoadScalar(from, "nonfinite", &m.refused)
 }
 
 func (m *diagonal) stats() Stats {

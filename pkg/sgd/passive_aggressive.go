@@ -44,11 +44,11 @@ func (m *passiveAggressive) state() []Tensor {
 	return []Tensor{vector("weights", m.now), scalar("nonfinite", m.refused)}
 }
 
-func (m *passiveAggressive) restore(from *stored) {
+func (m *passiveAggressive) restore(from *Stored) {
 	load(from, "weights", m.now)
-	loadScalar(from, "nonfinite", &m.refused)
+	LoadScalar(from, "nonfinite", &m.refused)
 	if !inRange(m.now) {
-		from.fault("weights: not within ±%g", maxState)
+		from.Fault("weights: not within ±%g", maxState)
 	}
 	m.moved = false
 }

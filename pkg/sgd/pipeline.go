@@ -108,7 +108,7 @@ func (m *pipeline) State() []Tensor {
 }
 
 func (m *pipeline) Restore(state []Tensor) error {
-	from := newStored(state)
+	from := NewStored(state)
 	m.scaler.restore(from)
 	for i, e := range m.experts {
 		e.restore(from.under(m.prefix(i)))
@@ -116,7 +116,7 @@ func (m *pipeline) Restore(state []Tensor) error {
 	if m.mixer != nil {
 		m.mixer.restore(from)
 	}
-	return from.done()
+	return from.Done()
 }
 
 // prefix returns what the names of expert i's tensors begin with.

@@ -146,16 +146,16 @@ func (f *products) state() []Tensor {
 	}
 }
 
-func (f *products) restore(from *stored) {
+func (f *products) restore(from *Stored) {
 	columns := make([]uint64, len(f.columns))
-	loadScalar(from, "products/count", &f.count)
+	LoadScalar(from, "products/count", &f.count)
 	load(from, "products/columns", columns)
 	load(from, "products/since", f.since)
 	load(from, "products/mean", f.mean)
 	load(from, "products/variance", f.variance)
 	for s, column := range columns {
 		if column >= uint64(len(f.order)) || slices.Contains(columns[:s], column) || f.since[s] > f.count {
-			from.fault("tensors products/columns, products/since: slot %d holds column %d since row %d", s, column, f.since[s])
+			from.Fault("tensors products/columns, products/since: slot %d holds column %d since row %d", s, column, f.since[s])
 			return
 		}
 		f.columns[s] = int(column)

@@ -39,7 +39,7 @@ func (f *relu) state() []Tensor {
 	return append(f.inputs.state("relu/inputs"), f.hidden.state("relu/hidden")...)
 }
 
-func (f *relu) restore(from *stored) {
+func (f *relu) restore(from *Stored) {
 	f.inputs.restore(from, "relu/inputs")
 	f.hidden.restore(from, "relu/hidden")
 }

@@ -17,7 +17,7 @@ type scaler interface {
 	apply(to row, x []float64)
 	clone() scaler
 	state() []Tensor
-	restore(from *stored)
+	restore(from *Stored)
 	// refused returns how many values were left out because the moments with them would not be finite.
 	refused() uint64
 }
@@ -100,7 +100,7 @@ func (u *units) state() []Tensor {
 	}
 }
 
-func (u *units) restore(from *stored) {
+func (u *units) restore(from *Stored) {
 	load(from, "scaler/shift", u.shift)
 	load(from, "scaler/scale", u.scale)
 	load(from, "scaler/scale2", u.scale2)

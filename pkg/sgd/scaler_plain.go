@@ -51,9 +51,9 @@ func (s *plainScaler) state() []Tensor {
 	return append(tensors, s.units.state()...)
 }
 
-func (s *plainScaler) restore(from *stored) {
+func (s *plainScaler) restore(from *Stored) {
 	s.moments.restore(from, "scaler")
-	loadScalar(from, "scaler/left_out", &s.left)
+	LoadScalar(from, "scaler/left_out", &s.left)
 	s.units.restore(from)
 }
 
@@ -110,8 +110,8 @@ func (m *moments) state(name string) []Tensor {
 	}
 }
 
-func (m *moments) restore(from *stored, name string) {
-	loadScalar(from, name+"/count", &m.count)
+func (m *moments) restore(from *Stored, name string) {
+	LoadScalar(from, name+"/count", &m.count)
 	load(from, name+"/mean", m.mean)
 	load(from, name+"/variance", m.variance)
 	for i, v := range m.variance {

@@ -276,7 +276,7 @@ func (s *robustScaler) state() []Tensor {
 	)
 }
 
-func (s *robustScaler) restore(from *stored) {
+func (s *robustScaler) restore(from *Stored) {
 	s.units.restore(from)
 	load(from, "scaler/count", s.n)
 	load(from, "scaler/mean", s.mean)
@@ -287,7 +287,7 @@ func (s *robustScaler) restore(from *stored) {
 	s.twins = 0
 	for i, twin := range s.twin {
 		if twin < -1 || twin >= max(int64(i), 1) {
-			from.fault("tensor scaler/twin: column %d has column %d for a twin", i, twin)
+			from.Fault("tensor scaler/twin: column %d has column %d for a twin", i, twin)
 			return
 		}
 		if twin >= 0 && i > 0 {

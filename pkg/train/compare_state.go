@@ -128,7 +128,7 @@ func (c *compare) restore(from *Cut) error {
 		}
 	}
 	if len(from.Comparison) > 0 {
-		if err := c.load(newStored(from.Comparison)); err != nil {
+		if err := c.load(sgd.NewStored(from.Comparison)); err != nil {
 			return fmt.Errorf("restore the comparison of models: %w", err)
 		}
 	}
@@ -138,37 +138,37 @@ func (c *compare) restore(from *Cut) error {
 	return nil
 }
 
-func (c *compare) load(from *stored) error {
+func (c *compare) load(from *sgd.Stored) error {
 	for _, f := range c.fields() {
 		switch {
 		case f.count != nil:
-			value(from, f.name, f.count)
+			sgd.LoadScalar(from, f.name, f.count)
 		case f.sum != nil:
-			value(from, f.name, f.sum)
+			sgd.LoadScalar(from, f.name, f.sum)
 		default:
 			loadPart(from, f.name, f.part)
 		}
 	}
 	if l := &c.labels; l.Ones > l.Records || l.Repeats > l.Records || l.Last > 1 {
-		from.fault("tensors labels/ones, labels/repeats, labels/last: %d, %d, and %d of %d records", l.Ones, l.Repeats, l.Last, l.Records)
+		from.Fault("tensors labels/ones, labels/repeats, labels/last: %d, %d, and %d of %d records", l.Ones, l.Repeats, l.Last, l.Records)
 	}
 	for i := range c.specs {
 		c.loadModel(from, i)
 	}
-	from.under(modelsPrefix) // those of models that are not wanted any more
-	if events := values[uint8](from, eventsPath); events != nil {
+	from.Take(modelsPrefix) // those of models that are not wanted any more
+	if events := sgd.Values[uint8](from, eventsPath); events != nil {
 		if err := json.Unmarshal(events, &c.events); err != nil {
-			from.fault("tensor %s: %w", eventsPath, err)
+			from.Fault("tensor %s: %w", eventsPath, err)
 		}
 	}
 	c.loadCopies(from)
-	return from.done()
+	return from.Done()
 }
 
 // loadModel loads what is known of a model; without any of it the model is new.
-func (c *compare) loadModel(from *stored, i int) {
+func (c *compare) loadModel(from *sgd.Stored, i int) {
 	m, recent, comparison := &c.models[i], recentPath(c.specs[i].Name), comparisonPath(c.specs[i].Name)
-	if !from.has(recent) && !from.has(comparison) {
+	if !from.Has(recent) && !from.Has(comparison) {
 		return
 	}
 	loadPart(from, recent, m.recent)
@@ -179,14 +179,14 @@ func (c *compare) loadModel(from *stored, i int) {
 
 // loadCopies loads the champion's copies, and what its features are compared with. The latter is of no use where another
 // age asks for references of another size.
-func (c *compare) loadCopies(from *stored) {
+func (c *compare) loadCopies(from *sgd.Stored) {
 	c.newest, c.predicting = c.loadCopy(from, newestPath), c.loadCopy(from, predictsPath)
 	age := c.age
-	value(from, agePath, &age)
+	sgd.LoadScalar(from, agePath, &age)
 	if c.age > 0 && c.stability != nil && referenceRows(age) == referenceRows(c.age) {
 		loadPart(from, stabilityPath, c.stability)
-	} else {
-		delete(from.tensors, stabilityPath)
+	} else if from.Has(stabilityPath) {
+		sgd.Values[float64](from, stabilityPath)
 	}
 	switch {
 	case c.age == 0:
@@ -197,33 +197,33 @@ func (c *compare) loadCopies(from *stored) {
 }
 
 // loadCopy loads a copy of the champion; nil where there is none, or the champion is gone.
-func (c *compare) loadCopy(from *stored, path string) *modelCopy {
-	m := &modelCopy{tensors: from.under(path + "/")}
-	if len(m.tensors) == 0 && !from.has(path+atSuffix) {
+func (c *compare) loadCopy(from *sgd.Stored, path string) *modelCopy {
+	m := &modelCopy{tensors: from.Take(path + "/")}
+	if len(m.tensors) == 0 && !from.Has(path+atSuffix) {
 		return nil
 	}
-	value(from, path+atSuffix, &m.at)
+	sgd.LoadScalar(from, path+atSuffix, &m.at)
 	if c.champion < 0 {
 		return nil
 	}
 	switch {
 	case m.at > c.records:
-		from.fault("tensor %s: %d, which is beyond record %d", path+atSuffix, m.at, c.records)
+		from.Fault("tensor %s: %d, which is beyond record %d", path+atSuffix, m.at, c.records)
 	case c.width == 0:
-		from.fault("tensors %s/…: the width of rows is not known", path)
+		from.Fault("tensors %s/…: the width of rows is not known", path)
 	default:
 		var err error
 		if m.predictor, err = c.revive(m.tensors); err != nil {
-			from.fault("tensors %s/…: %w", path, err)
+			from.Fault("tensors %s/…: %w", path, err)
 		}
 	}
 	return m
 }
 
-func loadPart(from *stored, name string, p part) {
-	if state := values[float64](from, name); state != nil {
+func loadPart(from *sgd.Stored, name string, p part) {
+	if state := sgd.Values[float64](from, name); state != nil {
 		if err := p.Restore(state); err != nil {
-			from.fault("tensor %s: %w", name, err)
+			from.Fault("tensor %s: %w", name, err)
 		}
 	}
 }

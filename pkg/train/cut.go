@@ -179,12 +179,12 @@ func (l *learner) state() State {
 
 // restore takes up the model from its part of a cut. Without features there is no model yet.
 func (l *learner) restore(s *State, features int) error {
-	from := newStored(slices.DeleteFunc(slices.Clone(s.Tensors), func(t sgd.Tensor) bool { return !isScore(t) }))
+	from := sgd.NewStored(slices.DeleteFunc(slices.Clone(s.Tensors), func(t sgd.Tensor) bool { return !isScore(t) }))
 	own := slices.DeleteFunc(slices.Clone(s.Tensors), isScore)
-	value(from, progressiveRecords, &l.records)
-	value(from, progressiveCorrect, &l.correct)
-	value(from, progressiveLoss, &l.loss)
-	err := from.done()
+	sgd.LoadScalar(from, progressiveRecords, &l.records)
+	sgd.LoadScalar(from, progressiveCorrect, &l.correct)
+	sgd.LoadScalar(from, progressiveLoss, &l.loss)
+	err := from.Done()
 	if len(own) > 0 || l.records > 0 { // who has learned has tensors: that none is there is a fault
 		l.model, l.features = l.spec.New(features, l.seed), features
 		err = errors.Join(err, l.model.Restore(own))
