@@ -15,6 +15,8 @@ type scaler interface {
 	advance(to row, x []float64)
 	// apply stores the two forms of x by the scaler as it is.
 	apply(to row, x []float64)
+	// centre returns the mean of column i and the value one deviation above it.
+	centre(i int) (mean, above float64)
 	clone() scaler
 	state() []Tensor
 	restore(from *Stored)
