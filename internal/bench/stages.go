@@ -133,7 +133,7 @@ func learn(ctx context.Context, j *job, r *result) error {
 	}
 	t.Run(learning, reader)
 	r.Records = int(t.Snapshots()[0].Records)
-	r.SteadyAllocs = float64(mallocs()-watch.allocs) / float64(max(uint64(r.Records)-watch.from, 1))
+	r.SteadyAllocs = watch.steady
 	r.after = func() error {
 		evaluating.Wait()
 		return failed
@@ -187,7 +187,7 @@ func (silent) Learned(string, int, int, float64, time.Duration) {}
 func (silent) Happened(train.Event)                             {}
 func (silent) Compared(*train.Comparison)                       {}
 
-// watcher ends the run once the log is learned, and notes allocations when the first quarter is.
+// watcher ends the run once the log is learned, and notes the allocations behind the first quarter.
 type watcher struct {
 	silent
 	model    string // the first; only its goroutine touches what follows
@@ -195,6 +195,7 @@ type watcher struct {
 	quarter  uint64
 	from     uint64 // records learned when allocations were noted
 	allocs   uint64
+	steady   float64 // allocations per record since then
 }
 
 // Published looks at a snapshot.
@@ -206,6 +207,7 @@ func (w *watcher) Published(s *train.Snapshot) {
 		w.from, w.allocs = s.Records, mallocs()
 	}
 	if s.CaughtUp {
+		w.steady = float64(mallocs()-w.allocs) / float64(max(s.Records-w.from, 1))
 		w.caughtUp()
 	}
 }

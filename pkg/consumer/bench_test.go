@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/segmentio/kafka-go/protocol/fetch"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"go.uber.org/zap"
 
@@ -117,17 +116,15 @@ func fetchAll(b *testing.B, c *Client, partitions int32, each int64) {
 		request := newRawFetch(0, "bench", "train")
 		for p := range partitions {
 			if next[p] < each {
-				request.request.Topics[0].Partitions = append(request.request.Topics[0].Partitions, fetch.RequestPartition{
-					Partition: p, CurrentLeaderEpoch: -1, FetchOffset: next[p], LogStartOffset: -1, PartitionMaxBytes: partitionMax,
-				})
+				request.partitions = append(request.partitions, fetchPartition{p, next[p], partitionMax})
 			}
 		}
-		request.request.MaxBytes, request.request.MaxWaitTime, request.frame = answerMax, 100, frame
+		request.maxBytes, request.maxWait, request.frame = answerMax, 100*time.Millisecond, frame
 		var err error
 		if frame, err = request.do(b.Context(), c.Transport(), c.addr, fetchGrace); err != nil {
 			b.Fatal(err)
 		}
-		if _, err := parseAnswer(frame, func(s *section) {
+		if _, err := parseAnswer(frame, func(s section) {
 			for data := s.records; ; {
 				var parsed batch
 				size, err := nextBatch(data, &parsed)

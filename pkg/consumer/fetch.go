@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
-	"github.com/segmentio/kafka-go/protocol/fetch"
 )
 
 const (
@@ -26,26 +26,28 @@ const (
 // each and drops what gaps and aborted transactions need; this one borrows the broker connection for one exchange. After
 // an error it is not used again: an exchange that was given up may go on until its deadline.
 type rawFetch struct {
-	request  fetch.Request
-	broker   int32
-	clientID string
-	frame    []byte // scratch before, the answer's body after
+	broker          int32
+	clientID, topic string
+	partitions      []fetchPartition
+	maxBytes        int32
+	maxWait         time.Duration // for which the broker may hold an answer back for want of records
+	frame           []byte        // scratch before, the answer's body after
 
 	version int16
+	request []byte
 	head    [8]byte
 	done    chan struct{} // receives one value when the exchange no longer touches frame
 }
 
+// fetchPartition is what is asked of a partition.
+type fetchPartition struct {
+	id       int32
+	offset   int64
+	maxBytes int32
+}
+
 func newRawFetch(broker int32, clientID, topic string) *rawFetch {
-	return &rawFetch{
-		broker:   broker,
-		clientID: clientID,
-		request: fetch.Request{
-			ReplicaID: -1, MinBytes: 1, IsolationLevel: readCommitted, SessionEpoch: -1,
-			Topics: []fetch.RequestTopic{{Topic: topic}},
-		},
-		done: make(chan struct{}, 1),
-	}
+	return &rawFetch{broker: broker, clientID: clientID, topic: topic, done: make(chan struct{}, 1)}
 }
 
 var correlation atomic.Int32
@@ -74,7 +76,8 @@ func (r *rawFetch) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
 		return nil, fmt.Errorf("broker speaks fetch version %d, %d is needed (Kafka 2.3 or later)", r.version, fetchVersion)
 	}
 	id := correlation.Add(1)
-	if err := protocol.WriteRequest(rw, fetchVersion, id, r.clientID, &r.request); err != nil {
+	r.request = r.appendRequest(r.request[:0], id)
+	if _, err := rw.Write(r.request); err != nil {
 		return nil, err
 	}
 	if _, err := io.ReadFull(rw, r.head[:]); err != nil {
@@ -95,17 +98,49 @@ func (r *rawFetch) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
 	return r, err
 }
 
+// appendRequest appends the request, version 11:
+//
+//	size i32, api key i16, version i16, correlation id i32, client id string16, replica -1 i32, max wait i32 (ms),
+//	min bytes i32, max bytes i32, isolation level i8, session id i32, session epoch i32,
+//	topics [name string16, partitions [id i32, leader epoch i32, offset i64, log start i64, max bytes i32]],
+//	forgotten topics [], rack string16
+func (r *rawFetch) appendRequest(to []byte, correlation int32) []byte {
+	const none = math.MaxUint32 // -1
+	be := binary.BigEndian
+	to = be.AppendUint32(to, 0) // size
+	to = be.AppendUint16(to, uint16(protocol.Fetch))
+	to = be.AppendUint16(to, fetchVersion)
+	to = be.AppendUint32(to, uint32(correlation))
+	to = append(be.AppendUint16(to, uint16(len(r.clientID))), r.clientID...)
+	to = be.AppendUint32(to, none)
+	to = be.AppendUint32(to, uint32(r.maxWait.Milliseconds()))
+	to = be.AppendUint32(to, 1)
+	to = be.AppendUint32(to, uint32(r.maxBytes))
+	to = append(to, readCommitted)
+	to = be.AppendUint32(to, 0)
+	to = be.AppendUint32(to, none)
+	to = be.AppendUint32(to, 1)
+	to = append(be.AppendUint16(to, uint16(len(r.topic))), r.topic...)
+	to = be.AppendUint32(to, uint32(len(r.partitions)))
+	for _, p := range r.partitions {
+		to = be.AppendUint32(to, uint32(p.id))
+		to = be.AppendUint32(to, none)
+		to = be.AppendUint64(to, uint64(p.offset))
+		to = be.AppendUint64(to, math.MaxUint64)
+		to = be.AppendUint32(to, uint32(p.maxBytes))
+	}
+	to = be.AppendUint32(to, 0)
+	to = be.AppendUint16(to, 0)
+	be.PutUint32(to, uint32(len(to)-4))
+	return to
+}
+
 // do sends the request and waits for the answer as roundTrip does, until grace after the time that the broker was asked
 // to wait.
 func (r *rawFetch) do(ctx context.Context, t *kafka.Transport, addr net.Addr, grace time.Duration) (frame []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, r.wait()+grace)
+	ctx, cancel := context.WithTimeout(ctx, r.maxWait+grace)
 	defer cancel()
 	return r.roundTrip(ctx, t, addr)
-}
-
-// wait is how long the broker is asked to wait.
-func (r *rawFetch) wait() time.Duration {
-	return time.Duration(r.request.MaxWaitTime) * time.Millisecond
 }
 
 // roundTrip sends the request and waits for the answer until ctx ends. It returns the answer's body. After an error it
@@ -160,24 +195,22 @@ type section struct {
 
 var errTruncated = errors.New("fetch answer ends too early")
 
-// parseAnswer goes over the body of a fetch answer, version 11, and calls each for every partition's section, which is
-// valid during the call:
+// parseAnswer goes over the body of a fetch answer, version 11, and calls each for every partition's section:
 //
 //	throttle i32 (ms), error i16, session i32, topics [name string16, partitions [id i32, error i16, high watermark i64,
 //	last stable offset i64, log start i64, aborted [producer i64, first offset i64], preferred replica i32,
 //	records bytes32]]
-func parseAnswer(frame []byte, each func(*section)) (throttle time.Duration, err error) {
+func parseAnswer(frame []byte, each func(section)) (throttle time.Duration, err error) {
 	c := cursor{data: frame}
 	throttle = time.Duration(max(c.int32(), 0)) * time.Millisecond
 	if code := c.int16(); code != 0 {
 		return throttle, kafka.Error(code)
 	}
 	c.int32()
-	var s section
 	for topics := c.int32(); topics > 0 && !c.failed; topics-- {
 		c.bytes(int(c.int16()))
 		for partitions := c.int32(); partitions > 0 && !c.failed; partitions-- {
-			s = section{partition: c.int32()}
+			s := section{partition: c.int32()}
 			if code := c.int16(); code != 0 {
 				s.err = kafka.Error(code)
 			}
@@ -190,7 +223,7 @@ func parseAnswer(frame []byte, each func(*section)) (throttle time.Duration, err
 				s.records = c.bytes(int(n))
 			}
 			if !c.failed {
-				each(&s)
+				each(s)
 			}
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/fetch"
 
 	"learner/pkg/record"
 )
@@ -48,7 +50,7 @@ func TestParseAnswer(t *testing.T) {
 		{partition: 5, end: math.MaxInt64, aborted: []abortedTxn{{7, 8}, {9, 10}}, records: []byte{1}},
 	}
 	parse := func(data []byte) (got []section, throttle time.Duration, err error) {
-		throttle, err = parseAnswer(data, func(s *section) { got = append(got, *s) })
+		throttle, err = parseAnswer(data, func(s section) { got = append(got, s) })
 		return got, throttle, err
 	}
 	same := func(a, b section) bool {
@@ -87,9 +89,29 @@ func TestParseAnswer(t *testing.T) {
 	}
 }
 
+// TestFetchRequest holds the request's bytes to those that kafka-go makes of it.
+func TestFetchRequest(t *testing.T) {
+	r := newRawFetch(7, "client", "topic")
+	r.maxBytes, r.maxWait, r.partitions = 8<<20, 250*time.Millisecond, []fetchPartition{{3, 1 << 40, 1 << 20}, {0, 0, 5}}
+	var want bytes.Buffer
+	err := protocol.WriteRequest(&want, fetchVersion, 42, "client", &fetch.Request{
+		ReplicaID: -1, MaxWaitTime: 250, MinBytes: 1, MaxBytes: 8 << 20, IsolationLevel: readCommitted, SessionEpoch: -1,
+		Topics: []fetch.RequestTopic{{Topic: "topic", Partitions: []fetch.RequestPartition{
+			{Partition: 3, CurrentLeaderEpoch: -1, FetchOffset: 1 << 40, LogStartOffset: -1, PartitionMaxBytes: 1 << 20},
+			{CurrentLeaderEpoch: -1, LogStartOffset: -1, PartitionMaxBytes: 5},
+		}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.appendRequest(nil, 42); !bytes.Equal(got, want.Bytes()) {
+		t.Errorf("request\n%x, want\n%x", got, want.Bytes())
+	}
+}
+
 // mend makes the checksums in an answer right, and the formats, so that a fuzzer gets behind them.
 func mend(frame []byte) {
-	_, _ = parseAnswer(frame, func(s *section) {
+	_, _ = parseAnswer(frame, func(s section) {
 		for data := s.records; len(data) >= batchHeaderSize; {
 			length := int64(int32(binary.BigEndian.Uint32(data[8:])))
 			if length < batchHeaderSize-12 || length > int64(len(data)-12) {
@@ -131,7 +153,7 @@ func FuzzAnswer(f *testing.F) {
 		b.blocks, b.tasks = make(chan *record.Block, 8), make(chan *task, 8)
 		next := map[int32]int64{0: 2, 1: 0}
 		row := map[int32]int64{0: 1, 1: -1}
-		_, _ = parseAnswer(frame, func(s *section) {
+		_, _ = parseAnswer(frame, func(s section) {
 			p := b.partitions[s.partition]
 			if s.err != nil || p == nil {
 				return
@@ -147,7 +169,7 @@ func FuzzAnswer(f *testing.F) {
 					t.Fatalf("batch of %d bytes from %d to %d", size, parsed.Base, parsed.Last)
 				}
 			}
-			blocks, _ := b.feed(t, s)
+			blocks, _ := b.feed(t, &s)
 			for _, block := range blocks {
 				last := checkBlock(t, block, next[s.partition], row[s.partition])
 				next[s.partition], row[s.partition] = block.Next, last

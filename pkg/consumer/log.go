@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol/fetch"
 	"go.uber.org/zap"
 
 	"learner/pkg/record"
@@ -88,7 +87,7 @@ func (l *logReader) run(ctx context.Context) error {
 			backoff = nextBackoff(backoff)
 			pause = max(pause, backoff)
 		}
-		switch alive := sleep(ctx, pause, nil); {
+		switch alive := sleep(ctx, pause); {
 		case !alive && err != nil:
 			return fmt.Errorf("%w (%w)", ctx.Err(), err)
 		case !alive:
@@ -251,7 +250,7 @@ func (c *Client) batchAt(ctx context.Context, topic string, partition int32, off
 		if pause == 0 || s.err != nil || len(s.records) > 0 {
 			break
 		}
-		if !sleep(ctx, pause, nil) { // a broker that throttles sends nothing
+		if !sleep(ctx, pause) { // a broker that throttles sends nothing
 			return record.Batch{}, false, ctx.Err()
 		}
 	}
@@ -306,18 +305,15 @@ func (c *Client) fetchFrom(
 	ctx context.Context, leader int32, topic string, partition int32, offset int64, bytes int32, scratch []byte,
 ) (s section, pause time.Duration, frame []byte, err error) {
 	r := newRawFetch(leader, c.cfg.ClientID, topic)
-	r.request.MaxBytes = bytes
-	r.request.Topics[0].Partitions = []fetch.RequestPartition{{
-		Partition: partition, CurrentLeaderEpoch: -1, FetchOffset: offset, LogStartOffset: -1, PartitionMaxBytes: bytes,
-	}}
+	r.maxBytes, r.partitions = bytes, []fetchPartition{{partition, offset, bytes}}
 	r.frame = scratch
 	if frame, err = r.do(ctx, c.transport, c.addr, fetchGrace); err != nil {
 		return s, 0, frame, err
 	}
 	found := false
-	pause, err = parseAnswer(frame, func(got *section) {
+	pause, err = parseAnswer(frame, func(got section) {
 		if got.partition == partition {
-			s, found = *got, true
+			s, found = got, true
 		}
 	})
 	if err == nil && !found {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol/fetch"
 	"go.uber.org/zap"
 
 	"learner/pkg/record"
@@ -131,6 +130,7 @@ func newPartition(id int32, start Position) *partition {
 type fetcher struct {
 	broker int32
 	wake   chan struct{} // holds one token when there may be something to fetch
+	timer  *time.Timer
 	frames chan *frame
 	turn   int // which partition comes first in the next request
 
@@ -369,7 +369,7 @@ func (r *Reader) refresh(ctx context.Context) error {
 			continue
 		}
 		if r.fetchers[leader] == nil {
-			r.fetchers[leader] = &fetcher{broker: leader, wake: make(chan struct{}, 1)}
+			r.fetchers[leader] = &fetcher{broker: leader, wake: make(chan struct{}, 1), timer: time.NewTimer(0)}
 		}
 		poke(r.fetchers[leader].wake)
 	}
@@ -394,7 +394,7 @@ func (r *Reader) fetch(ctx context.Context, f *fetcher) {
 	for {
 		asked, pause := r.plan(f)
 		if len(asked) == 0 {
-			if !sleep(ctx, pause, f.wake) {
+			if !sleepOn(ctx, f.timer, pause, f.wake) {
 				return
 			}
 			continue
@@ -410,7 +410,7 @@ func (r *Reader) fetch(ctx context.Context, f *fetcher) {
 			request.frame = nil
 		}
 		var err error
-		limited := f.deadline.after(ctx, request.wait()+r.grace)
+		limited := f.deadline.after(ctx, request.maxWait+r.grace)
 		if fr.data, err = request.roundTrip(limited, r.client.Transport(), r.client.addr); err != nil {
 			f.request = nil
 			f.deadline.close()
@@ -436,7 +436,7 @@ func (r *Reader) fetch(ctx context.Context, f *fetcher) {
 		}
 		fr.release()
 		r.landed(asked, err)
-		if r.failure() != nil || !sleep(ctx, pause, nil) {
+		if r.failure() != nil || !sleepOn(ctx, f.timer, pause, nil) {
 			return
 		}
 	}
@@ -444,12 +444,15 @@ func (r *Reader) fetch(ctx context.Context, f *fetcher) {
 
 func nextBackoff(d time.Duration) time.Duration { return min(max(2*d, fetchBackoff), fetchBackoffMax) }
 
-// sleep waits for d, or until wake, and reports whether ctx lives.
-func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
+// sleep waits for d and reports whether ctx lives.
+func sleep(ctx context.Context, d time.Duration) bool { return sleepOn(ctx, time.NewTimer(d), d, nil) }
+
+// sleepOn waits for d, or until wake, and reports whether ctx lives. The timer is nobody else's meanwhile.
+func sleepOn(ctx context.Context, timer *time.Timer, d time.Duration, wake <-chan struct{}) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
 	}
-	timer := time.NewTimer(d)
+	timer.Reset(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -489,21 +492,17 @@ func (r *Reader) plan(f *fetcher) (asked []*partition, wait time.Duration) {
 	if f.request == nil {
 		f.request = newRawFetch(f.broker, r.client.cfg.ClientID, r.cfg.Topic)
 	}
-	request := &f.request.request
-	partitions := slices.Grow(request.Topics[0].Partitions[:0], len(asked))
+	request := f.request
+	request.partitions = request.partitions[:0]
 	for i := range asked {
 		p := asked[(i+turn)%len(asked)]
 		p.fetching = true
-		partitions = append(partitions, fetch.RequestPartition{
-			Partition: p.id, CurrentLeaderEpoch: -1, FetchOffset: p.next, LogStartOffset: -1,
-			PartitionMaxBytes: int32(min(share, partitionMax)),
-		})
+		request.partitions = append(request.partitions, fetchPartition{p.id, p.next, int32(min(share, partitionMax))})
 	}
-	request.Topics[0].Partitions = partitions
-	request.MaxBytes = int32(max(min(answerMax, framesTotal/framesEach/max(len(r.fetchers), 1)), partitionMax))
-	request.MaxWaitTime = int32(maxWait.Milliseconds())
+	request.maxBytes = int32(max(min(answerMax, framesTotal/framesEach/max(len(r.fetchers), 1)), partitionMax))
+	request.maxWait = maxWait
 	if full {
-		request.MaxWaitTime = int32(maxWaitFull.Milliseconds())
+		request.maxWait = maxWaitFull
 	}
 	return asked, 0
 }
@@ -526,7 +525,7 @@ func (r *Reader) landed(asked []*partition, err error) {
 
 // open goes over an answer: it learns the ends, checks batches, and hands them to the decoders.
 func (r *Reader) open(ctx context.Context, asked []*partition, fr *frame) (throttle time.Duration, err error) {
-	throttle, err = parseAnswer(fr.data, func(s *section) {
+	throttle, err = parseAnswer(fr.data, func(s section) {
 		i := slices.IndexFunc(asked, func(p *partition) bool { return p.id == s.partition })
 		if i < 0 || ctx.Err() != nil {
 			return
@@ -534,7 +533,7 @@ func (r *Reader) open(ctx context.Context, asked []*partition, fr *frame) (throt
 		p, fault := asked[i], s.err
 		switch {
 		case fault == nil:
-			fault = r.batches(ctx, p, s, fr)
+			fault = r.batches(ctx, p, &s, fr)
 		case errors.Is(fault, kafka.OffsetOutOfRange):
 			fault = r.outOfRange(ctx, p, fr)
 		}

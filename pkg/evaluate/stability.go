@@ -127,12 +127,12 @@ func newReference(columns []float64, rows int) reference {
 	features := len(columns) / rows
 	r := reference{make([][stabilityEdges]float64, 0, features), make([][stabilityBins]int, 0, features)}
 	room := make([]float64, rows)
-	var places []int
-	for k := 1; k <= stabilityEdges; k++ {
-		places = append(places, decilePlace(k, rows))
+	var places [stabilityEdges]int
+	for k := range places {
+		places[k] = decilePlace(k+1, rows)
 	}
 	for column := range slices.Chunk(columns, rows) {
-		rank(column, room, places)
+		rank(column, room, places[:])
 		edges := deciles(column)
 		r.edges = append(r.edges, edges)
 		r.counts = append(r.counts, binned(&edges, column))

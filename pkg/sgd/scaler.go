@@ -90,16 +90,18 @@ func (u *units) setUnit(i int, to unit) {
 }
 
 func (u *units) clone() units {
-	return units{slices.Clone(u.shift), slices.Clone(u.scale), slices.Clone(u.scale2), slices.Clone(u.begun)}
+	v := copyFloats(u.shift, u.scale, u.scale2)
+	return units{v[0], v[1], v[2], slices.Clone(u.begun)}
 }
 
-func (u *units) state() []Tensor {
-	return []Tensor{
-		vector("scaler/shift", u.shift),
-		vector("scaler/scale", u.scale),
-		vector("scaler/scale2", u.scale2),
-		{Name: "scaler/begun", Shape: []int{len(u.begun)}, Data: slices.Clone(u.begun)},
-	}
+// tensors returns the units themselves as tensors, of the given shape, with room for the rest of a model.
+func (u *units) tensors(shape []int) []Tensor {
+	return append(make([]Tensor, 0, 16),
+		Tensor{"scaler/shift", shape, u.shift},
+		Tensor{"scaler/scale", shape, u.scale},
+		Tensor{"scaler/scale2", shape, u.scale2},
+		Tensor{"scaler/begun", shape, u.begun},
+	)
 }
 
 func (u *units) restore(from *Stored) {

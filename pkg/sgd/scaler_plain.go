@@ -48,7 +48,8 @@ func (s *plainScaler) refused() uint64 { return s.left }
 
 func (s *plainScaler) state() []Tensor {
 	tensors := append(s.moments.state("scaler"), scalar("scaler/left_out", s.left))
-	return append(tensors, s.units.state()...)
+	units := s.units.clone()
+	return append(tensors, units.tensors([]int{len(units.begun)})...)
 }
 
 func (s *plainScaler) restore(from *Stored) {

@@ -60,10 +60,8 @@ func (s *robustColumns) setColumn(i int, to *robustColumn) {
 }
 
 func (s *robustColumns) clone() robustColumns {
-	return robustColumns{
-		s.units.clone(), slices.Clone(s.n),
-		slices.Clone(s.mean), slices.Clone(s.variance), slices.Clone(s.deviation), slices.Clone(s.reach),
-	}
+	v := copyFloats(s.shift, s.scale, s.scale2, s.mean, s.variance, s.deviation, s.reach)
+	return robustColumns{units{v[0], v[1], v[2], slices.Clone(s.begun)}, slices.Clone(s.n), v[3], v[4], v[5], v[6]}
 }
 
 type robustColumn struct {
@@ -265,14 +263,14 @@ func (s *robustScaler) clone() scaler {
 func (s *robustScaler) refused() uint64 { return 0 }
 
 func (s *robustScaler) state() []Tensor {
-	n := len(s.n)
-	return append(s.units.state(),
-		Tensor{Name: "scaler/count", Shape: []int{n}, Data: slices.Clone(s.n)},
-		vector("scaler/mean", s.mean),
-		vector("scaler/variance", s.variance),
-		vector("scaler/reach", s.reach),
-		Tensor{Name: "scaler/first", Shape: []int{n, robustKept}, Data: slices.Clone(s.kept)},
-		Tensor{Name: "scaler/twin", Shape: []int{n}, Data: slices.Clone(s.twin)},
+	c, shape := s.robustColumns.clone(), []int{len(s.n)}
+	return append(c.tensors(shape),
+		Tensor{"scaler/count", shape, c.n},
+		Tensor{"scaler/mean", shape, c.mean},
+		Tensor{"scaler/variance", shape, c.variance},
+		Tensor{"scaler/reach", shape, c.reach},
+		Tensor{"scaler/first", []int{len(s.n), robustKept}, slices.Clone(s.kept)},
+		Tensor{"scaler/twin", shape, slices.Clone(s.twin)},
 	)
 }
 

@@ -18,6 +18,20 @@ func vector(name string, values []float64) Tensor {
 	return Tensor{Name: name, Shape: []int{len(values)}, Data: slices.Clone(values)}
 }
 
+// copyFloats returns copies of vectors that share one allocation.
+func copyFloats(of ...[]float64) [][]float64 {
+	n := 0
+	for _, v := range of {
+		n += len(v)
+	}
+	all := make([]float64, 0, n)
+	for i, v := range of {
+		all = append(all, v...)
+		of[i] = all[len(all)-len(v) : len(all) : len(all)]
+	}
+	return of
+}
+
 // Stored hands out the tensors of a state by name, each once, and collects what does not fit.
 type Stored struct {
 	*storedTensors

@@ -184,7 +184,7 @@ func (c *compare) versus() *evaluate.Comparison {
 }
 
 func (c *compare) work() {
-	pace := newPacer(catchUpEvery, c.publish)
+	pace := newPacer(compareEvery, c.publish)
 	for {
 		select {
 		case b, ok := <-c.in:

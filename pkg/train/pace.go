@@ -3,11 +3,12 @@ package train
 import "time"
 
 // publishEvery is how much time lies between two snapshots of a model at least. It is catchUpEvery before the model has caught
-// up, when what it knows is old anyway, and between two comparisons, which only people look at. publishShare is how many
-// times as long as a publication took lies there as well: publishing takes 5 % of the time at most.
+// up, when what it knows is old anyway, and compareEvery between two comparisons, which only people look at. publishShare is
+// how many times as long as a publication took lies there as well: publishing takes 5 % of the time at most.
 const (
 	publishEvery = 20 * time.Millisecond
-	catchUpEvery = 100 * time.Millisecond
+	catchUpEvery = 200 * time.Millisecond
+	compareEvery = 500 * time.Millisecond
 	publishShare = 20
 )
 
