@@ -9,19 +9,19 @@ import (
 )
 
 // observed runs next, answers for it if it panics, and tells the observer of the request.
-func (s *Server) observed(next http.Handler) http.Handler {
+func (s *web) observed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		answer := &answer{ResponseWriter: w}
 		defer func() {
 			cause, started := recover(), answer.code != 0
 			if cause != nil {
-				s.cfg.Log.Error("http handler panicked", zap.Any("cause", cause), zap.String("handler", r.Pattern), zap.Stack("stack"))
+				s.log.Error("http handler panicked", zap.Any("cause", cause), zap.String("handler", r.Pattern), zap.Stack("stack"))
 			}
 			if cause != nil && !started {
 				writeError(answer, http.StatusInternalServerError, "internal error")
 			}
-			s.cfg.Observer.Requested(r.Pattern, method(r), cmp.Or(answer.code, http.StatusOK), time.Since(began))
+			s.observer.Requested(cmp.Or(r.Pattern, "/"), method(r), cmp.Or(answer.code, http.StatusOK), time.Since(began))
 			if cause != nil && started {
 				panic(http.ErrAbortHandler) // part of an answer is out: cut it off, so that the client notices
 			}

@@ -36,22 +36,13 @@ func (s *Server) routes() http.Handler {
 	} {
 		mux.HandleFunc(pattern, readOnly(handler))
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		writeError(w, http.StatusNotFound, "no such path; / lists what there is")
-	})
+	mux.HandleFunc("/", noSuchPath)
 	return mux
 }
 
 // readOnly refuses every method but GET and HEAD.
 func readOnly(next http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			writeError(w, http.StatusMethodNotAllowed, "only GET and HEAD are answered here")
-			return
-		}
-		next(w, r)
-	}
+	return only(next, http.MethodGet, http.MethodHead)
 }
 
 //go:embed index.html

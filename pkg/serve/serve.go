@@ -1,7 +1,8 @@
-// Package serve is the service's HTTP side: probes, metrics, status, and the models' states.
+// Package serve is the service's HTTP side: probes, metrics, status, and the models' states; and, on an address of its own,
+// what only operators may do.
 //
 // It knows neither Kafka nor how a model learns: everything it shows comes from the functions and interfaces of
-// [Config].
+// [Config] and [AdminConfig].
 //
 // | goroutine | started and waited for by | ends when | it alone touches |
 // |---|---|---|---|
@@ -12,24 +13,10 @@ package serve
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
-)
-
-// What one client may take. A connection is closed that exceeds them, or is one too many.
-const (
-	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 10 * time.Second
-	writeTimeout      = 60 * time.Second // a large state over a slow line
-	idleTimeout       = 2 * time.Minute
-	maxHeaderBytes    = 32 << 10
-	maxConnections    = 256
-	stopGrace         = 5 * time.Second // to finish open requests once the service stops
 )
 
 // Models gives the models' states.
@@ -78,77 +65,14 @@ type Config struct {
 
 // Server serves one address.
 type Server struct {
-	cfg         Config
-	http        *http.Server
-	listener    net.Listener
-	connections atomic.Int64
-	states      chan struct{} // holds one value for each state being made or sent
-	grace       time.Duration
+	*web
+	cfg    Config
+	states chan struct{} // holds one value for each state being made or sent
 }
 
 // New returns a server that does not listen yet.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg, states: make(chan struct{}, maxStates), grace: stopGrace}
-	s.http = &http.Server{
-		Handler:           s.observed(s.routes()),
-		ReadHeaderTimeout: readHeaderTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ConnState:         s.limit,
-		ErrorLog:          zap.NewStdLog(cfg.Log.Named("http")),
-	}
+	s := &Server{cfg: cfg, states: make(chan struct{}, maxStates)}
+	s.web = newWeb("LEARNER_HTTP_ADDR", cfg.Addr, s.routes(), cfg.Observer, cfg.Log)
 	return s
-}
-
-// limit closes a new connection when there are too many: sockets that strangers hold open must not use up the file
-// descriptors that the way to Kafka needs.
-func (s *Server) limit(conn net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		if s.connections.Add(1) > maxConnections {
-			_ = conn.Close() // nothing was sent, nothing is lost
-		}
-	case http.StateClosed:
-		s.connections.Add(-1)
-	}
-}
-
-// Listen takes the address. Connections wait until Run.
-func (s *Server) Listen() error {
-	listener, err := net.Listen("tcp", s.cfg.Addr)
-	if err != nil {
-		return fmt.Errorf("listen on LEARNER_HTTP_ADDR=%s: %w", s.cfg.Addr, err)
-	}
-	s.listener = listener
-	return nil
-}
-
-// Addr returns the address listened on, with the port that was chosen if the configuration said 0.
-func (s *Server) Addr() net.Addr { return s.listener.Addr() }
-
-// Run serves until ctx ends, then finishes the open requests for a few seconds and closes what is left. Listen must
-// have succeeded.
-func (s *Server) Run(ctx context.Context) error {
-	served := make(chan error, 1)
-	go func() { served <- s.http.Serve(s.listener) }()
-	select {
-	case err := <-served:
-		_ = s.http.Close() // the error that ended Serve is the one to tell
-		return fmt.Errorf("serve HTTP on %v: %w", s.listener.Addr(), err)
-	case <-ctx.Done():
-	}
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.grace)
-	defer cancel()
-	if err := s.http.Shutdown(ending); err != nil {
-		s.cfg.Log.Warn("http requests cut off", zap.Error(err))
-		if err := s.http.Close(); err != nil {
-			return fmt.Errorf("close HTTP on %v: %w", s.listener.Addr(), err)
-		}
-	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve HTTP on %v: %w", s.listener.Addr(), err)
-	}
-	return nil
 }

@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -69,7 +68,7 @@ func (r *requests) has(want string) bool {
 
 type fixture struct {
 	t        *testing.T
-	server   *Server
+	server   *web
 	client   *http.Client
 	requests *requests
 	stop     func() error // ends Run and returns what it returned
@@ -78,7 +77,7 @@ type fixture struct {
 // start runs a server on a free port until the test ends. change may alter it before it listens.
 func start(t *testing.T, change func(cfg *Config), tune func(s *Server)) *fixture {
 	t.Helper()
-	f := &fixture{t: t, requests: &requests{}}
+	requests := &requests{}
 	cfg := Config{
 		Addr:     "127.0.0.1:0",
 		Version:  Version{Version: "1.2.3", Revision: "abc", Go: "go1.26"},
@@ -87,19 +86,25 @@ func start(t *testing.T, change func(cfg *Config), tune func(s *Server)) *fixtur
 		Status:   func() any { return map[string]any{"accuracy": Float(0.75), "loss": Float(math.NaN())} },
 		Models:   models{state: []byte("weights")},
 		Metrics:  http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "learner_ready 1\n") }),
-		Observer: f.requests,
+		Observer: requests,
 		Log:      zap.NewNop(),
 	}
 	if change != nil {
 		change(&cfg)
 	}
-	f.server = New(cfg)
+	s := New(cfg)
 	if tune != nil {
-		tune(f.server)
+		tune(s)
 	}
-	if err := f.server.Listen(); err != nil {
+	if err := s.Listen(); err != nil {
 		t.Fatal(err)
 	}
+	return serving(t, s.web, requests)
+}
+
+// serving runs a server that listens until the test ends.
+func serving(t *testing.T, server *web, requests *requests) *fixture {
+	f := &fixture{t: t, server: server, requests: requests}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- f.server.Run(ctx) }()
@@ -413,37 +418,6 @@ func TestSlowAndHostileClients(t *testing.T) {
 	if got := f.do("GET", "/healthz"); got.code != 200 {
 		t.Errorf("afterwards /healthz says %d", got.code)
 	}
-}
-
-func TestConnectionsAreBounded(t *testing.T) {
-	f := start(t, nil, nil)
-	f.client.CloseIdleConnections()
-	held := make([]net.Conn, 0, maxConnections)
-	for range maxConnections {
-		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", f.server.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		held = append(held, conn)
-	}
-	last := held[len(held)-1]
-	_, _ = io.WriteString(last, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-	if line, err := bufio.NewReader(last).ReadString('\n'); err != nil || !strings.Contains(line, "200") {
-		t.Errorf("the last connection allowed: %q, %v", line, err)
-	}
-	if got := f.raw("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); got != "" {
-		t.Errorf("one connection too many was answered with %q", got)
-	}
-	for _, conn := range held {
-		_ = conn.Close()
-	}
-	for range 200 {
-		if strings.Contains(f.raw("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), "200 OK") {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Error("places did not come free")
 }
 
 func TestListenNamesTheAddress(t *testing.T) {
