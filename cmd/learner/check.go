@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"learner/pkg/record"
+	"learner/pkg/serve"
 	"learner/pkg/sgd"
 )
 
@@ -60,8 +61,24 @@ func (c *Config) check(bad *faults) {
 	if _, port, err := net.SplitHostPort(c.HTTPAddr); err != nil || !validPort(port, 0) {
 		bad.found("LEARNER_HTTP_ADDR", c.HTTPAddr)
 	}
+	c.checkAdmin(bad)
 	checkChoice(bad, "LEARNER_LOG_LEVEL", c.LogLevel, "debug", "info", "warn", "error")
 	checkChoice(bad, "LEARNER_LOG_FORMAT", c.LogFormat, "auto", "json", "console")
+}
+
+// checkAdmin looks at who may be an operator: everyone who can connect, or everyone who has the token.
+func (c *Config) checkAdmin(bad *faults) {
+	checkSecret(bad, "LEARNER_ADMIN_TOKEN", c.AdminToken)
+	if c.AdminAddr == noAdmin {
+		return
+	}
+	host, port, err := net.SplitHostPort(c.AdminAddr)
+	switch {
+	case err != nil || !validPort(port, 0):
+		bad.found("LEARNER_ADMIN_ADDR", c.AdminAddr)
+	case c.AdminToken == "" && !serve.Loopback(host):
+		bad.add("LEARNER_ADMIN_TOKEN", "not set, and LEARNER_ADMIN_ADDR=%s is no loopback address: set it, or listen on 127.0.0.1", c.AdminAddr)
+	}
 }
 
 // checkCheckpoints looks at what decides the start and what is kept.

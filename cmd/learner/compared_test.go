@@ -125,7 +125,7 @@ func TestMetricsOfComparison(t *testing.T) {
 	log := &safeBuffer{}
 	cfg := defaults(t)
 	cfg.LogFormat, cfg.Columns = "json", []string{"y", "energy", "angle"}
-	s := &service{cfg: cfg, metrics: metrics.New(registry, metrics.Config{Models: []string{"a", "b"}}), log: newLogger(cfg, log)}
+	s := &service{cfg: cfg, metrics: metrics.New(registry, metrics.Config{Models: []string{"a", "b"}}), log: newLogger(cfg, logLevel(cfg), log)}
 	o := newObserver(s)
 	c := comparisonExample()
 	o.Compared(c)

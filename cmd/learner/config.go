@@ -55,9 +55,11 @@ type Config struct {
 	EvalInterval time.Duration `envconfig:"LEARNER_EVAL_INTERVAL" default:"5s" desc:"Time between two measurements on the test topic" want:"a duration from 100ms to 24h"`
 	EvalRecords  int           `envconfig:"LEARNER_EVAL_RECORDS" default:"10000" desc:"How many of the newest test records to measure on" want:"a whole number from 1 to 10000000"`
 
-	HTTPAddr  string `envconfig:"LEARNER_HTTP_ADDR" default:":8080" desc:"Address of the HTTP server" want:"host:port, or :port for all addresses; port 0 takes a free one"`
-	LogLevel  string `envconfig:"LEARNER_LOG_LEVEL" default:"info" desc:"Least level that is logged" want:"debug, info, warn, or error"`
-	LogFormat string `envconfig:"LEARNER_LOG_FORMAT" default:"auto" desc:"Format of log lines" want:"auto (console on a terminal, else json), json, or console"`
+	HTTPAddr   string `envconfig:"LEARNER_HTTP_ADDR" default:":8080" desc:"Address of the HTTP server" want:"host:port, or :port for all addresses; port 0 takes a free one"`
+	AdminAddr  string `envconfig:"LEARNER_ADMIN_ADDR" default:"127.0.0.1:8081" desc:"Address of the HTTP server for operators" want:"host:port, where it is no loopback address together with LEARNER_ADMIN_TOKEN, or none"`
+	AdminToken Secret `envconfig:"LEARNER_ADMIN_TOKEN" desc:"Bearer token that every request of operators must carry" want:"printable characters without spaces, or nothing for none"`
+	LogLevel   string `envconfig:"LEARNER_LOG_LEVEL" default:"info" desc:"Least level that is logged" want:"debug, info, warn, or error"`
+	LogFormat  string `envconfig:"LEARNER_LOG_FORMAT" default:"auto" desc:"Format of log lines" want:"auto (console on a terminal, else json), json, or console"`
 }
 
 // setting describes one field of Config.
@@ -264,13 +266,14 @@ func printConfig(_ context.Context, p *process) error {
 	return p.print(text.String())
 }
 
-// start reads the configuration, makes the logger, and logs what runs with which configuration.
+// start reads the configuration, makes the logger and its level, and logs what runs with which configuration.
 func (p *process) start(use use) (*Config, *zap.Logger, error) {
 	cfg, unused, err := loadConfig(p.environ, p.dir, use)
 	if err != nil {
 		return nil, nil, err
 	}
-	logger := newLogger(cfg, p.stderr)
+	p.level = logLevel(cfg)
+	logger := newLogger(cfg, p.level, p.stderr)
 	logger.Info("start", zap.String("command", p.command.name), zap.Object("build", currentBuild()), zap.Object("config", cfg))
 	if len(unused) > 0 {
 		logger.Warn("variables are set that have "+noEffect, zap.Strings("variables", unused))

@@ -50,7 +50,7 @@ func TestDefaults(t *testing.T) {
 		Models: "mix", Champion: "first", TwinAge: 100_000, Seed: 1, Order: "time",
 		Checkpoint: "topic", CheckpointTopic: "10x.storage.machine-learning.checkpoints", CheckpointInterval: 10 * time.Second,
 		EvalInterval: 5 * time.Second, EvalRecords: 10_000,
-		HTTPAddr: ":8080", LogLevel: "info", LogFormat: "auto",
+		HTTPAddr: ":8080", AdminAddr: "127.0.0.1:8081", LogLevel: "info", LogFormat: "auto",
 	}
 	if got := defaults(t); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
@@ -143,6 +143,21 @@ func TestLoadGood(t *testing.T) {
 			[]string{"LEARNER_HTTP_ADDR=[::1]:0", "LEARNER_LOG_LEVEL=debug", "LEARNER_LOG_FORMAT=console"},
 			func(c *Config) { c.HTTPAddr, c.LogLevel, c.LogFormat = "[::1]:0", "debug", "console" },
 		},
+		{
+			"operators on this machine",
+			[]string{"LEARNER_ADMIN_ADDR=LocalHost:0"},
+			func(c *Config) { c.AdminAddr = "LocalHost:0" },
+		},
+		{
+			"operators elsewhere",
+			[]string{"LEARNER_ADMIN_ADDR=:8081", "LEARNER_ADMIN_TOKEN=hunter2"},
+			func(c *Config) { c.AdminAddr, c.AdminToken = ":8081", "hunter2" },
+		},
+		{
+			"no operators",
+			[]string{"LEARNER_ADMIN_ADDR=none"},
+			func(c *Config) { c.AdminAddr = "none" },
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -220,6 +235,19 @@ func TestLoadBad(t *testing.T) {
 		{"too many records", []string{"LEARNER_EVAL_RECORDS=10000001"}, []string{"LEARNER_EVAL_RECORDS: "}},
 		{"address without a port", []string{"LEARNER_HTTP_ADDR=8080"}, []string{`LEARNER_HTTP_ADDR: found "8080", want host:port`}},
 		{"address with a named port", []string{"LEARNER_HTTP_ADDR=:http"}, []string{`LEARNER_HTTP_ADDR: found ":http"`}},
+		{"operators without a port", []string{"LEARNER_ADMIN_ADDR=127.0.0.1"}, []string{`LEARNER_ADMIN_ADDR: found "127.0.0.1", want host:port`}},
+		{
+			"operators everywhere without a token",
+			[]string{"LEARNER_ADMIN_ADDR=:8081"},
+			[]string{"LEARNER_ADMIN_TOKEN: not set, and LEARNER_ADMIN_ADDR=:8081 is no loopback address: "},
+		},
+		{"operators on all addresses", []string{"LEARNER_ADMIN_ADDR=0.0.0.0:0"}, []string{"LEARNER_ADMIN_TOKEN: not set, and LEARNER_ADMIN_ADDR=0.0.0.0:0"}},
+		{"a host that may be anywhere", []string{"LEARNER_ADMIN_ADDR=localhost.example:1"}, []string{"LEARNER_ADMIN_TOKEN: not set, and "}},
+		{
+			"token with a space",
+			[]string{"LEARNER_ADMIN_ADDR=:8081", "LEARNER_ADMIN_TOKEN=hunter2 "},
+			[]string{"LEARNER_ADMIN_TOKEN: contains white space or a control character"},
+		},
 		{"log level", []string{"LEARNER_LOG_LEVEL=fatal"}, []string{`LEARNER_LOG_LEVEL: found "fatal", want debug`}},
 		{"log format", []string{"LEARNER_LOG_FORMAT=text"}, []string{`LEARNER_LOG_FORMAT: found "text", want auto (`}},
 		{
@@ -330,10 +358,10 @@ func TestEveryDocumentedNameIsKnown(t *testing.T) {
 func TestNamesWithoutEffect(t *testing.T) {
 	t.Parallel()
 	env := []string{
-		"LEARNER_HASH_BITS=18", "CCLOUD_SCHEMA_REGISTRY_API_SECRET=hunter2", "LEARNER_ADMIN_TOKEN=hunter2", "LEARNER_RESET=",
+		"LEARNER_HASH_BITS=18", "CCLOUD_SCHEMA_REGISTRY_API_SECRET=hunter2", "LEARNER_BAD_RECORD_LIMIT=7", "LEARNER_RESET=",
 		"LEARNER_LOG_FORMAT=json",
 	}
-	want := []string{"CCLOUD_SCHEMA_REGISTRY_API_SECRET", "LEARNER_ADMIN_TOKEN", "LEARNER_HASH_BITS"}
+	want := []string{"CCLOUD_SCHEMA_REGISTRY_API_SECRET", "LEARNER_BAD_RECORD_LIMIT", "LEARNER_HASH_BITS"}
 	_, idle, err := loadConfig(env, t.TempDir(), offline)
 	if err != nil || !slices.Equal(idle, want) {
 		t.Errorf("%q, error %v, want %q", idle, err, want)
@@ -505,8 +533,8 @@ func TestSecretShowsNothing(t *testing.T) {
 		out.Write(js)
 		for _, format := range []string{"json", "console"} {
 			cfg.LogFormat = format
-			newLogger(cfg, &out).Info("log", zap.Any("value", v), zap.Reflect("reflected", v), zap.Object("config", cfg))
-			newLogger(cfg, &out).Sugar().Infow(fmt.Sprint(v), "value", v)
+			newLogger(cfg, logLevel(cfg), &out).Info("log", zap.Any("value", v), zap.Reflect("reflected", v), zap.Object("config", cfg))
+			newLogger(cfg, logLevel(cfg), &out).Sugar().Infow(fmt.Sprint(v), "value", v)
 		}
 		slog.New(slog.NewTextHandler(&out, nil)).Info("log", "value", v)
 		slog.New(slog.NewJSONHandler(&out, nil)).Info("log", "value", v)

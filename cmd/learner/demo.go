@@ -93,7 +93,7 @@ func demo(ctx context.Context, p *process) error {
 			return err
 		}
 	}
-	s, err := newService(cfg, log)
+	s, err := newService(cfg, log, p.level)
 	if err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ func startCluster(t *testing.T, name string) *testCluster {
 	c.env = []string{
 		"CCLOUD_BOOTSTRAP_ENDPOINT=" + addr, "CCLOUD_CLUSTER_API_KEY=" + key, "CCLOUD_CLUSTER_API_SECRET=" + secret,
 		"LEARNER_TLS_CA_FILE=" + ca, "LEARNER_TRAIN_TOPIC=" + c.train, "LEARNER_TEST_TOPIC=" + c.test,
-		"LEARNER_GROUP=" + c.group, "LEARNER_HTTP_ADDR=127.0.0.1:0", "LEARNER_EVAL_INTERVAL=200ms", "LEARNER_CHECKPOINT_INTERVAL=200ms",
+		"LEARNER_GROUP=" + c.group, "LEARNER_HTTP_ADDR=127.0.0.1:0", "LEARNER_ADMIN_ADDR=none", "LEARNER_EVAL_INTERVAL=200ms", "LEARNER_CHECKPOINT_INTERVAL=200ms",
 		"LEARNER_LOG_FORMAT=json", "LEARNER_MODELS=logistic", // the cheapest
 	}
 	return c

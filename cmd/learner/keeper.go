@@ -268,9 +268,9 @@ func (k *keeper) originate(ctx context.Context, d *checkpoint.Decision) (*train.
 	return cut, nil
 }
 
-// keep writes and commits a checkpoint at every interval until ctx ends. It returns errOvertaken when another member has
-// committed.
-func (k *keeper) keep(ctx context.Context, trainer *train.Trainer) error {
+// keep writes and commits a checkpoint at every interval, and when one is asked for, until ctx ends. It returns errOvertaken
+// when another member has committed.
+func (k *keeper) keep(ctx context.Context, trainer *train.Trainer, asked <-chan chan<- checkpoint.ID) error {
 	interval, watch := time.NewTicker(k.cfg.CheckpointInterval), time.NewTicker(watchGroup)
 	defer interval.Stop()
 	defer watch.Stop()
@@ -283,15 +283,44 @@ func (k *keeper) keep(ctx context.Context, trainer *train.Trainer) error {
 				return err
 			}
 		case <-interval.C:
-			cut, err := trainer.Cut(ctx)
-			if err != nil {
-				continue // ctx has ended
+			if err := k.keepOne(ctx, trainer); err != nil {
+				return err
 			}
-			if err := k.retry(ctx, "keep a checkpoint", func() error { return k.put(ctx, cut) }); err != nil {
+		case first := <-asked:
+			if err := k.keepFor(ctx, trainer, first, asked); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// keepOne writes and commits a checkpoint, if ctx does not end before.
+func (k *keeper) keepOne(ctx context.Context, trainer *train.Trainer) error {
+	if cut, err := trainer.Cut(ctx); err == nil { // else ctx has ended
+		return k.retry(ctx, "keep a checkpoint", func() error { return k.put(ctx, cut) })
+	}
+	return nil
+}
+
+// keepFor makes one checkpoint for all who ask now, and tells them its id once it is committed. Where nothing was learned
+// since the last one, it is that.
+func (k *keeper) keepFor(ctx context.Context, trainer *train.Trainer, first chan<- checkpoint.ID, asked <-chan chan<- checkpoint.ID) error {
+	all := []chan<- checkpoint.ID{first}
+	for more := true; more; {
+		select {
+		case next := <-asked:
+			all = append(all, next)
+		default:
+			more = false
+		}
+	}
+	if err := k.keepOne(ctx, trainer); err != nil || ctx.Err() != nil {
+		return err
+	}
+	for _, answer := range all {
+		answer <- k.kept.Load().id // it has room for one
+	}
+	return nil
 }
 
 // compare finds out, once in each generation, whether what is committed is what this holder found or committed last.

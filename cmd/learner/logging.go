@@ -12,8 +12,17 @@ import (
 // logTime is RFC 3339 with milliseconds.
 const logTime = "2006-01-02T15:04:05.000Z07:00"
 
-// newLogger returns a logger that writes to w at the configured level in the configured format.
-func newLogger(cfg *Config, w io.Writer) *zap.Logger {
+// logLevel returns the configured level.
+func logLevel(cfg *Config) zap.AtomicLevel {
+	level, err := zap.ParseAtomicLevel(cfg.LogLevel)
+	if err != nil {
+		panic("log level was not validated")
+	}
+	return level
+}
+
+// newLogger returns a logger that writes to w at a level in the configured format.
+func newLogger(cfg *Config, level zap.AtomicLevel, w io.Writer) *zap.Logger {
 	keys := zap.NewProductionEncoderConfig()
 	keys.EncodeTime = zapcore.TimeEncoderOfLayout(logTime)
 	keys.EncodeDuration = zapcore.StringDurationEncoder
@@ -22,10 +31,6 @@ func newLogger(cfg *Config, w io.Writer) *zap.Logger {
 	if cfg.LogFormat == "console" || cfg.LogFormat == "auto" && isTerminal(w) {
 		keys.EncodeLevel = zapcore.CapitalLevelEncoder
 		encoder = zapcore.NewConsoleEncoder(keys)
-	}
-	level, err := zapcore.ParseLevel(cfg.LogLevel)
-	if err != nil {
-		panic("log level was not validated")
 	}
 	sink := zapcore.Lock(zapcore.AddSync(w))
 	return zap.New(zapcore.NewCore(encoder, sink, level), zap.AddCaller(), zap.ErrorOutput(sink))

@@ -12,6 +12,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"go.uber.org/zap"
 )
 
 // The exit codes.
@@ -30,7 +32,8 @@ type process struct {
 	environ []string // NAME=value
 	dir     string   // where a .env file is looked for
 
-	command command // the one that runs
+	command command         // the one that runs
+	level   zap.AtomicLevel // of the log, once start has made it
 }
 
 func main() {

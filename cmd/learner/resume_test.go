@@ -41,7 +41,7 @@ func embedded(t *testing.T, options broker.Options) (*testCluster, *broker.Broke
 	c := &testCluster{train: "train", test: "test", group: "group"}
 	c.env = []string{
 		"CCLOUD_BOOTSTRAP_ENDPOINT=" + strings.Join(b.Addrs(), ","), "LEARNER_TRAIN_TOPIC=train", "LEARNER_TEST_TOPIC=test",
-		"LEARNER_GROUP=group", "LEARNER_HTTP_ADDR=127.0.0.1:0", "LEARNER_EVAL_INTERVAL=200ms", "LEARNER_LOG_FORMAT=json",
+		"LEARNER_GROUP=group", "LEARNER_HTTP_ADDR=127.0.0.1:0", "LEARNER_ADMIN_ADDR=none", "LEARNER_EVAL_INTERVAL=200ms", "LEARNER_LOG_FORMAT=json",
 		"LEARNER_CHECKPOINT_TOPIC=checkpoints", "LEARNER_CHECKPOINT_INTERVAL=100ms", "LEARNER_MODELS=logistic",
 	}
 	return c, b

@@ -25,7 +25,7 @@ import (
 // topic, and answers HTTP.
 //
 //	goroutine     started and waited for by  ends when                        it alone touches
-//	HTTP          run                        all others have ended            its listener
+//	HTTP, admin   run                        all others have ended            its listener
 //	membership    run                        context, after the tenure        member id, generation
 //	tenure        membership                 the partitions are lost          the trainer's Run
 //	reader        tenure                     the trainer has ended            see consumer.Reader
@@ -40,6 +40,7 @@ type service struct {
 	specs   []sgd.Spec
 	csv     *record.CSV
 	server  *serve.Server
+	admin   *serve.Admin // nil: there is none
 	started time.Time
 
 	tenure     atomic.Pointer[tenure]               // nil while another member holds the partitions
@@ -62,7 +63,9 @@ type tenure struct {
 	trainer  *train.Trainer
 	reader   *consumer.Reader
 	observer *observer
-	served   bool // it took over as a standby that answered from the same lineage
+	served   bool                      // it took over as a standby that answered from the same lineage
+	asked    chan chan<- checkpoint.ID // for checkpoints by operators, see keeper.keepFor
+	ended    <-chan struct{}           // closed when it learns no more
 }
 
 // serveTopics runs the service on the configured cluster.
@@ -74,7 +77,7 @@ func serveTopics(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	s, err := newService(cfg, log)
+	s, err := newService(cfg, log, p.level)
 	if err != nil {
 		return err
 	}
@@ -82,7 +85,7 @@ func serveTopics(ctx context.Context, p *process) error {
 }
 
 // newService prepares a service. It listens already, so that probes are answered from the start.
-func newService(cfg *Config, log *zap.Logger) (*service, error) {
+func newService(cfg *Config, log *zap.Logger, level zap.AtomicLevel) (*service, error) {
 	specs, err := sgd.ParseModels(cfg.Models)
 	if err != nil {
 		return nil, usagef("LEARNER_MODELS: %w", err)
@@ -117,7 +120,11 @@ func newService(cfg *Config, log *zap.Logger) (*service, error) {
 		Observer: s.metrics,
 		Log:      log,
 	})
-	if err := s.server.Listen(); err != nil {
+	err = s.server.Listen()
+	if err == nil {
+		err = s.listenAdmin(level)
+	}
+	if err != nil {
 		client.Close()
 		return nil, err
 	}
@@ -138,6 +145,14 @@ func (s *service) run(ctx context.Context) error {
 		stop()
 	})
 	s.log.Info("listening", zap.String("address", s.server.Addr().String()))
+	var adminErr error
+	if s.admin != nil {
+		waitWeb.Go(func() {
+			adminErr = s.admin.Run(web)
+			stop()
+		})
+		s.log.Info("listening for operators", zap.String("address", s.admin.Addr().String()))
+	}
 	wait.Go(func() {
 		<-ctx.Done()
 		s.stopping.Store(true)
@@ -159,7 +174,7 @@ func (s *service) run(ctx context.Context) error {
 	wait.Wait()
 	stopWeb()
 	waitWeb.Wait()
-	return errors.Join(err, webErr)
+	return errors.Join(err, webErr, adminErr)
 }
 
 // progress is what this member tells the group, so that the partitions go to the one that is furthest.
@@ -215,20 +230,20 @@ func (s *service) learn(service, ctx context.Context, t *consumer.Tenure) error 
 		Topic: s.cfg.TrainTopic, Start: positions(from), Decoder: s.decoder, Workers: runtime.GOMAXPROCS(0), Logger: s.log,
 		Throttled: s.metrics.Throttled, Failed: s.fetchFailed,
 	})
-	followed := s.followed.Load()
+	learning, stop := context.WithCancel(ctx)
+	defer stop()
+	followed, asked := s.followed.Load(), make(chan chan<- checkpoint.ID)
 	s.tenure.Store(&tenure{
-		trainer: trainer, reader: reader, observer: observer,
+		trainer: trainer, reader: reader, observer: observer, asked: asked, ended: learning.Done(),
 		served: followed != nil && len(followed.snapshots) > 0 && followed.checkpoint.ID.Lineage == k.lineage,
 	})
 	defer s.tenure.Store(nil)
 
-	learning, stop := context.WithCancel(ctx)
-	defer stop()
 	var wait sync.WaitGroup
 	var readErr, keepErr error
 	wait.Go(func() { readErr = reader.Run(learning) })
 	wait.Go(func() {
-		if keepErr = k.keep(learning, trainer); keepErr != nil {
+		if keepErr = k.keep(learning, trainer, asked); keepErr != nil {
 			stop()
 		}
 	})

@@ -90,8 +90,8 @@ func TestLogger(t *testing.T) {
 	cfg := defaults(t)
 
 	var out bytes.Buffer
-	newLogger(cfg, &out).Debug("below the level")
-	newLogger(cfg, &out).Warn("hello")
+	newLogger(cfg, logLevel(cfg), &out).Debug("below the level")
+	newLogger(cfg, logLevel(cfg), &out).Warn("hello")
 	var line struct{ Level, TS, Caller, Msg string }
 	if err := json.Unmarshal(out.Bytes(), &line); err != nil {
 		t.Fatalf("%v: %s", err, &out)
@@ -105,7 +105,7 @@ func TestLogger(t *testing.T) {
 
 	out.Reset()
 	cfg.LogFormat, cfg.LogLevel = "console", "debug"
-	newLogger(cfg, &out).Debug("hello")
+	newLogger(cfg, logLevel(cfg), &out).Debug("hello")
 	if fields := strings.Split(strings.TrimSpace(out.String()), "\t"); len(fields) != 4 || fields[1] != "DEBUG" || fields[3] != "hello" {
 		t.Errorf("console line %q", &out)
 	}

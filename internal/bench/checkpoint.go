@@ -121,7 +121,7 @@ func startService(ctx context.Context, binary, dir, addr, topic, group string, i
 	s.process.Dir, s.process.Stderr = dir, io.Discard
 	s.process.Env = append(os.Environ(),
 		"CCLOUD_BOOTSTRAP_ENDPOINT="+addr, "LEARNER_TRAIN_TOPIC="+topic, "LEARNER_TEST_TOPIC="+topic+"-test", "LEARNER_GROUP="+group,
-		"LEARNER_HTTP_ADDR="+web, "LEARNER_MODELS=logistic", "LEARNER_CHECKPOINT_INTERVAL="+interval.String())
+		"LEARNER_HTTP_ADDR="+web, "LEARNER_ADMIN_ADDR=none", "LEARNER_MODELS=logistic", "LEARNER_CHECKPOINT_INTERVAL="+interval.String())
 	return s, s.process.Start()
 }
 
