@@ -6,7 +6,6 @@ import (
 	"errors"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"learner/internal/python"
 	"learner/pkg/sgd"
 )
 
@@ -237,18 +237,12 @@ print(json.dumps({"id": metadata["id"], "group": metadata["group"], "names": nam
 `
 
 func TestCheckpointAndPython(t *testing.T) {
-	needPython(t)
+	python.Need(t, "numpy", "safetensors")
 	path := filepath.Join(t.TempDir(), "checkpoint.safetensors")
 	if err := os.WriteFile(path, encode(t, sampleCheckpoint()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var stderr bytes.Buffer
-	command := exec.CommandContext(t.Context(), "python3", "-c", pythonCheckpoint, path)
-	command.Stderr = &stderr
-	out, err := command.Output()
-	if err != nil {
-		t.Fatalf("read in Python: %v\n%s", err, &stderr)
-	}
+	out := python.Run(t, "-c", pythonCheckpoint, path)
 	type view struct {
 		ID, Group string
 		Names     []string

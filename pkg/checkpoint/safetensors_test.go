@@ -8,7 +8,6 @@ import (
 	"errors"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"runtime"
@@ -16,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"learner/internal/python"
 	"learner/pkg/sgd"
 )
 
@@ -312,8 +312,8 @@ func contents(tb testing.TB, tensors []sgd.Tensor) map[string]content {
 	return all
 }
 
-// python reads a file with the public safetensors package, prints its content, and writes it again to a second file.
-const python = `
+// copyInPython reads a file with the public safetensors package, prints its content, and writes it again to a second file.
+const copyInPython = `
 import base64, json, sys
 from safetensors import safe_open
 from safetensors.numpy import save_file
@@ -327,32 +327,15 @@ print(json.dumps({"metadata": metadata, "tensors": {k: {
 } for k, v in tensors.items()}}))
 `
 
-// needPython skips the test where python3 has no safetensors and numpy. With REQUIRE_PYTHON set, that is a fault.
-func needPython(t *testing.T) {
-	t.Helper()
-	if out, err := exec.CommandContext(t.Context(), "python3", "-c", "import numpy, safetensors").CombinedOutput(); err != nil {
-		if os.Getenv("REQUIRE_PYTHON") != "" {
-			t.Fatalf("import numpy and safetensors in python3: %v\n%s", err, out)
-		}
-		t.Skip("python3 cannot import numpy and safetensors (pip install numpy safetensors)")
-	}
-}
-
 func TestSafetensorsAndPython(t *testing.T) {
-	needPython(t)
+	python.Need(t, "numpy", "safetensors")
 	tensors, metadata := sample()
 	dir := t.TempDir()
 	ours, theirs := filepath.Join(dir, "ours.safetensors"), filepath.Join(dir, "theirs.safetensors")
 	if err := os.WriteFile(ours, write(t, tensors, metadata), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var stderr bytes.Buffer
-	command := exec.CommandContext(t.Context(), "python3", "-c", python, ours, theirs)
-	command.Stderr = &stderr
-	out, err := command.Output()
-	if err != nil {
-		t.Fatalf("read in Python: %v\n%s", err, &stderr)
-	}
+	out := python.Run(t, "-c", copyInPython, ours, theirs)
 	var got struct {
 		Metadata map[string]string
 		Tensors  map[string]content

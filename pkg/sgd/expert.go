@@ -39,4 +39,7 @@ type frozen interface {
 	// margin returns the log-odds of class 1 for a row. The scratch memory, of length scratch(), is the caller's.
 	margin(r row, scratch []float64) float64
 	scratch() int
+	// describe adds margin to a formula: t and z are the two forms of rows, without the constant 1 of z; the log-odds that it
+	// returns are rows × 1.
+	describe(f *Formula, t, z int) (margin int)
 }

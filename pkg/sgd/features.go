@@ -17,6 +17,8 @@ type frozenFeatures interface {
 	// apply returns the vector of a row. The scratch memory, of length scratch(), is the caller's.
 	apply(r row, scratch []float64) []float64
 	scratch() int
+	// describe adds apply to a formula: t and z are the two forms of rows. Neither z nor what it returns has the constant 1.
+	describe(f *Formula, t, z int) (vectors int)
 }
 
 // rebaser is a stepper that features may be exchanged under: apart from single numbers, its state is vectors with a number
@@ -46,5 +48,6 @@ func (f asIs) advance(r row, _ stepper) []float64 { return r.z }
 func (f asIs) freeze() frozenFeatures             { return f }
 func (f asIs) apply(r row, _ []float64) []float64 { return r.z }
 func (f asIs) scratch() int                       { return 0 }
+func (f asIs) describe(_ *Formula, _, z int) int  { return z }
 func (f asIs) state() []Tensor                    { return nil }
 func (f asIs) restore(*Stored)                    {}

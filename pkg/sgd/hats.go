@@ -185,3 +185,32 @@ func (f *frozenHats) apply(r row, scratch []float64) []float64 {
 	}
 	return vector
 }
+
+// describe makes hats of ramps: ramp j of a column rises from 0 at knot j-1 to 1 at knot j, and hat j is ramp j less ramp
+// j+1. Ramp 0 is 1 throughout, and the one beyond the last knot 0.
+func (f *frozenHats) describe(to *Formula, t, _ int) int {
+	const ramps = hatsPerColumn + 1
+	columns := len(f.knots) / hatsPerColumn
+	column := make([]int, 0, ramps*columns) // of ramps
+	from, width := make([]float64, 0, ramps*columns), make([]float64, 0, ramps*columns)
+	var up, down []int // by hat: its ramps
+	for i := range columns {
+		knots := f.knots[i*hatsPerColumn:][:hatsPerColumn]
+		for j := range ramps {
+			low, wide := -math.MaxFloat64, 1.0
+			switch {
+			case !f.begun || j == hatsPerColumn:
+				low = math.MaxFloat64
+			case j > 0:
+				low, wide = knots[j-1], knots[j]-knots[j-1]
+			}
+			column, from, width = append(column, i), append(from, low), append(width, wide)
+		}
+		for j := range hatsPerColumn {
+			up, down = append(up, i*ramps+j), append(down, i*ramps+j+1)
+		}
+	}
+	d := to.step(OpSub, to.step(OpColumns, t, to.places(column)), to.vector(from))
+	ramp := to.limit(to.step(OpDiv, d, to.vector(width)), 0, 1)
+	return to.step(OpSub, to.step(OpColumns, ramp, to.places(up)), to.step(OpColumns, ramp, to.places(down)))
+}

@@ -229,6 +229,46 @@ type frozenKNN struct{ window }
 func (f *frozenKNN) margin(r row, scratch []float64) float64 { return f.answer(r.z[1:], scratch) }
 func (f *frozenKNN) scratch() int                            { return 2 * f.k }
 
+// describe has the formula go over the features one by one: a sum in float32 depends on its order, and that decides who is
+// near.
+func (f *frozenKNN) describe(to *Formula, _, z int) int {
+	filled := int(min(f.seen, uint64(f.size)))
+	if filled == 0 {
+		return to.step(OpMatMul, z, to.constant(make([]float64, f.width), f.width, 1))
+	}
+	x := to.step(OpFloat32, z)
+	var product, square int
+	for i := range f.width {
+		column := make([]float32, filled)
+		for place := range column {
+			column[place] = f.columns[place/side*f.width+i][place%side]
+		}
+		v := to.step(OpColumns, x, to.places([]int{i}))
+		p, s := to.step(OpMul, v, to.constant(column, filled)), to.step(OpMul, v, v)
+		if i > 0 {
+			p, s = to.step(OpAdd, product, p), to.step(OpAdd, square, s)
+		}
+		product, square = p, s
+	}
+	half := to.step(OpMul, square, to.constant([]float32{0.5}))
+	d := to.step(OpSub, to.constant(slices.Clone(f.half[:filled]), filled), product)
+	d = to.step(OpMax, to.step(OpAdd, d, half), to.constant([]float32{0}))
+
+	k := min(f.k, filled)
+	near := to.step(OpLeast, d, to.places([]int{k}))
+	d = to.step(OpFloat64, to.step(OpPick, d, near))
+	far := to.step(OpAdd, to.step(OpColumns, d, to.places([]int{k - 1})), to.number(knnEpsilon))
+	weight := to.step(OpMul, to.number(2), to.step(OpSub, to.number(1), to.step(OpDiv, d, far)))
+	vote := to.step(OpTake, to.vector(f.vote[:filled]), near)
+	sum := func(votes int) int {
+		sum := to.step(OpMatMul, to.step(OpMul, weight, votes), to.constant(slices.Repeat([]float64{1}, k), k, 1))
+		return to.step(OpAdd, to.number(0.5), sum)
+	}
+	none := to.number(0)
+	ones, zeros := sum(to.step(OpMax, vote, none)), sum(to.step(OpSub, none, to.step(OpMin, vote, none)))
+	return to.clip(to.step(OpLog, to.step(OpDiv, ones, zeros)), knnLimit)
+}
+
 // knnOptions reads the options of the kind knn: window, how many rows are kept, and k, how many neighbours answer.
 func knnOptions(o *options) expertBuilder {
 	size := o.whole("window", 512, 1<<16)

@@ -49,3 +49,7 @@ type frozenLinear struct {
 func (f *frozenLinear) margin(r row, scratch []float64) float64 {
 	return dot(0, f.weights, f.apply(r, scratch))
 }
+
+func (f *frozenLinear) describe(to *Formula, t, z int) int {
+	return to.linear(f.frozenFeatures.describe(to, t, z), f.weights, 1)
+}

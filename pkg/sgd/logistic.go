@@ -200,3 +200,9 @@ type frozenLabelAimed struct{ frozen }
 func (f *frozenLabelAimed) margin(r row, scratch []float64) float64 {
 	return labelOdds(f.frozen.margin(r, scratch))
 }
+
+func (f *frozenLabelAimed) describe(to *Formula, t, z int) int {
+	const most = 1 - 1e-5
+	half := to.step(OpMul, to.clip(f.frozen.describe(to, t, z), 30), to.number(0.5))
+	return to.odds(to.limit(to.step(OpAdd, half, to.number(0.5)), 1-most, most))
+}

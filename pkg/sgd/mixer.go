@@ -136,3 +136,13 @@ func (f *frozenMixer) prob(margins []float64) float64 {
 	bent := bend(mixed)
 	return float64(f.layer[0]*sigmoid(dot(0, f.calibrate, bent[:]))) + float64(f.layer[1]*sigmoid(mixed)) + sum
 }
+
+// describe adds prob to a formula: margins are rows × experts.
+func (f *frozenMixer) describe(to *Formula, margins int) int {
+	v := to.clip(margins, expertLimit)
+	mixed := to.linear(v, f.mix, 1)
+	bent := to.step(OpJoin, to.clip(mixed, mixerLimit), to.clip(mixed, 1), to.clip(mixed, 2))
+	calibrated := to.step(OpMatMul, bent, to.column(f.calibrate))
+	probs := to.step(OpJoin, to.sigmoid(calibrated), to.sigmoid(mixed), to.sigmoid(v))
+	return to.step(OpMatMul, probs, to.column(f.layer))
+}

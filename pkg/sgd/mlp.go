@@ -323,6 +323,25 @@ type frozenMLP struct{ network }
 func (f *frozenMLP) margin(r row, scratch []float64) float64 { return f.forward(r.z, scratch) }
 func (f *frozenMLP) scratch() int                            { return f.room() }
 
+func (f *frozenMLP) describe(to *Formula, _, z int) int {
+	x, inputs := z, f.inputs()
+	w := f.weights
+	for _, units := range f.hidden {
+		x = to.step(OpMax, to.linear(x, w[:units*inputs], units), to.number(0))
+		w, inputs = w[units*inputs:], 1+units
+	}
+	return to.clip(to.linear(x, w, 1), 30)
+}
+
+// inputs returns how long z is.
+func (n *network) inputs() int {
+	weights := len(n.weights) - 1 - n.hidden[len(n.hidden)-1] // without those of the output
+	for l, units := range n.hidden[1:] {
+		weights -= units * (1 + n.hidden[l])
+	}
+	return weights / n.hidden[0]
+}
+
 // mlpOptimizer decides how far a gradient moves the weights.
 type mlpOptimizer interface {
 	// step moves weights by the mean gradient of a batch, and returns how far. The amount is the importance of the batch

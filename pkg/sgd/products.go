@@ -193,3 +193,14 @@ func (f *frozenProducts) apply(r row, scratch []float64) []float64 {
 	}
 	return vector
 }
+
+func (f *frozenProducts) describe(to *Formula, _, z int) int {
+	left, right := make([]int, 0, len(f.mean)), make([]int, 0, len(f.mean))
+	for s, column := range f.columns {
+		for _, other := range f.columns[s:] {
+			left, right = append(left, column), append(right, other)
+		}
+	}
+	product := to.step(OpMul, to.step(OpColumns, z, to.places(left)), to.step(OpColumns, z, to.places(right)))
+	return to.step(OpJoin, z, to.standard(to.step(OpSub, product, to.vector(f.mean)), f.deviation))
+}

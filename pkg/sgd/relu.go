@@ -66,6 +66,11 @@ func (f *frozenRelu) apply(r row, scratch []float64) []float64 {
 	return vector
 }
 
+func (f *frozenRelu) describe(to *Formula, _, z int) int {
+	z = f.inputs.describe(to, z)
+	return to.step(OpJoin, z, f.hidden.describe(to, f.units.describe(to, z)))
+}
+
 // reluLayer holds the random units. It is immutable.
 type reluLayer struct {
 	bias    [reluUnits]float64
@@ -104,4 +109,16 @@ func (l *reluLayer) apply(out, z []float64) {
 		out[k], out[k+1], out[k+2], out[k+3] = max(a, 0), max(b, 0), max(c, 0), max(d, 0)
 		weights = weights[4*len(z):]
 	}
+}
+
+func (l *reluLayer) describe(f *Formula, z int) int {
+	width := len(l.weights) / reluUnits
+	weights := make([]float64, 0, len(l.weights))
+	for i := range width {
+		for k := range reluUnits {
+			weights = append(weights, l.weights[k/4*4*width+4*i+k%4])
+		}
+	}
+	sums := f.step(OpMatMul, z, f.constant(weights, width, reluUnits))
+	return f.step(OpMax, f.step(OpAdd, sums, f.vector(l.bias[:])), f.number(0))
 }

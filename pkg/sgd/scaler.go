@@ -17,6 +17,8 @@ type scaler interface {
 	apply(to row, x []float64)
 	// centre returns the mean of column i and the value one deviation above it.
 	centre(i int) (mean, above float64)
+	// describe adds to a formula how apply makes the two forms of rows x, and returns them without the constant 1 of z.
+	describe(f *Formula, x int) (t, z int)
 	clone() scaler
 	state() []Tensor
 	restore(from *Stored)
