@@ -7,23 +7,31 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"learner/pkg/checkpoint"
 	"learner/pkg/consumer"
+	"learner/pkg/sgd"
 )
 
 // export writes the newest committed checkpoint of the group to a file. It changes nothing in the cluster.
 func export(ctx context.Context, p *process) error {
 	var output string
+	var form exportForm
 	flags := p.newFlags()
-	flags.StringVar(&output, "output", "", "`file` to write, - for standard output (default GROUP-SEQUENCE.safetensors)")
+	flags.StringVar(&output, "output", "", "`file` to write, - for standard output (default GROUP-SEQUENCE.FORMAT)")
+	flags.StringVar(&form.format, "format", formatSafetensors, "`format` of the file: safetensors or json (the whole checkpoint), or onnx (one model, to answer with)")
+	flags.StringVar(&form.model, "model", "", "`name` of the model for ONNX (default the champion)")
 	rest, err := p.parse(flags)
 	switch {
 	case err != nil:
 		return err
 	case len(rest) > 0:
 		return usagef("export takes no arguments, found %q; -output names the file", rest[0])
+	}
+	if err := form.check(); err != nil {
+		return err
 	}
 	cfg, _, err := loadConfig(p.environ, p.dir, cluster)
 	if err != nil {
@@ -41,6 +49,9 @@ func export(ctx context.Context, p *process) error {
 	if err := e.find(ctx); err != nil {
 		return fmt.Errorf("export: %w", errors.Join(append(e.broken, err)...))
 	}
+	if err := form.write(e); err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
 	if output == "-" {
 		if err := p.print(string(e.data)); err != nil {
 			return err
@@ -49,7 +60,7 @@ func export(ctx context.Context, p *process) error {
 		return nil
 	}
 	if output == "" {
-		output = filepath.Join(p.dir, exportName(e.checkpoint.ID, cfg.Group))
+		output = filepath.Join(p.dir, exportName(e.checkpoint.ID, cfg.Group, form.format))
 	}
 	if err := writeWhole(output, e.data); err != nil {
 		return fmt.Errorf("export: %w", err)
@@ -68,6 +79,7 @@ type exporting struct {
 	checkpoint *checkpoint.Checkpoint
 	data       []byte
 	which      string  // for people
+	part       string  // of the checkpoint, that is written; for people
 	broken     []error // checkpoints that cannot be used
 }
 
@@ -156,14 +168,65 @@ func (e *exporting) take(ctx context.Context, id checkpoint.ID) (bool, error) {
 	return true, nil
 }
 
+// exportForm is what is made of a checkpoint.
+type exportForm struct{ format, model string }
+
+func (f *exportForm) check() error {
+	switch {
+	case f.format != formatSafetensors && f.format != formatONNX && f.format != formatJSON:
+		return usagef("export: format %q is none of %s, %s, %s", f.format, formatJSON, formatONNX, formatSafetensors)
+	case f.model != "" && f.format != formatONNX:
+		return usagef("export: -model goes with -format %s: a file of format %s has all models", formatONNX, f.format)
+	}
+	return nil
+}
+
+// write makes the data of the form in place of the checkpoint's own.
+func (f *exportForm) write(e *exporting) error {
+	specs, err := sgd.ParseModels(e.cfg.Models)
+	if err != nil {
+		return err
+	}
+	switch f.format {
+	case formatJSON:
+		settings := map[string]*checkpoint.Settings{}
+		for _, spec := range specs {
+			if _, _, err := e.checkpoint.Compatible(e.cfg.compatibility([]sgd.Spec{spec})); err == nil {
+				settings[spec.Name] = new(e.cfg.settings(spec))
+			}
+		}
+		e.data, err = e.checkpoint.JSON(settings)
+	case formatONNX:
+		e.data, err = f.onnx(e, specs)
+	}
+	return err
+}
+
+// onnx returns the model as an ONNX file.
+func (f *exportForm) onnx(e *exporting, specs []sgd.Spec) ([]byte, error) {
+	if f.model == "" {
+		f.model = e.checkpoint.Champion
+	}
+	i := slices.IndexFunc(specs, func(spec sgd.Spec) bool { return spec.Name == f.model })
+	if i < 0 {
+		return nil, fmt.Errorf("model %q is none of LEARNER_MODELS=%s, which says what it is made of", f.model, e.cfg.Models)
+	}
+	snapshot, err := e.cfg.snapshotOf(e.checkpoint, specs[i])
+	if err != nil {
+		return nil, err
+	}
+	e.part = fmt.Sprintf("model %s of ", f.model)
+	return e.cfg.onnx(specs[i], snapshot, e.checkpoint.ID.Lineage)
+}
+
 // summary says what was written where.
 func (e *exporting) summary(file string) string {
 	var text strings.Builder
 	for _, err := range e.broken {
 		fmt.Fprintf(&text, "passed over: %v\n", err)
 	}
-	fmt.Fprintf(&text, "checkpoint %s of group %s, %s, was written to %s (%s)\n",
-		e.checkpoint.ID, e.cfg.Group, e.which, file, bytesText(int64(len(e.data))))
+	fmt.Fprintf(&text, "%scheckpoint %s of group %s, %s, was written to %s (%s)\n",
+		e.part, e.checkpoint.ID, e.cfg.Group, e.which, file, bytesText(int64(len(e.data))))
 	for _, m := range e.checkpoint.Models {
 		fmt.Fprintf(&text, "  %s: %s learned\n", m.Name, plural(int64(m.Records), "record"))
 	}
@@ -171,9 +234,9 @@ func (e *exporting) summary(file string) string {
 }
 
 // exportName returns the name of a group's exported checkpoint, whatever the group is called.
-func exportName(id checkpoint.ID, group string) string {
+func exportName(id checkpoint.ID, group, format string) string {
 	group = url.QueryEscape(group)
-	return fmt.Sprintf("%s-%d.safetensors", group[:min(len(group), 200)], id.Sequence) // file names have at most 255 bytes
+	return fmt.Sprintf("%s-%d.%s", group[:min(len(group), 200)], id.Sequence, format) // file names have at most 255 bytes
 }
 
 // writeWhole writes a file of which nobody ever sees a part. What is no regular file, such as a pipe, is written to as it is.

@@ -157,6 +157,8 @@ func TestExportRefuses(t *testing.T) {
 		"export file":             `no arguments, found "file"`,
 		"export --output":         "needs an argument",
 		"export --force":          "not defined",
+		"export --format pmml":    `format "pmml" is none of json, onnx, safetensors`,
+		"export --model mix":      "-model goes with -format onnx",
 		"inspect":                 "one file",
 		"inspect a b":             "one file",
 		"inspect --json whatever": "not defined",
@@ -209,7 +211,7 @@ func TestExportName(t *testing.T) {
 		"../a b":                               "..%2Fa+b-12.safetensors",
 		strings.Repeat("é", 120):               strings.Repeat("%C3%A9", 33) + "%C-12.safetensors",
 	} {
-		if got := exportName(id, give); got != want {
+		if got := exportName(id, give, formatSafetensors); got != want {
 			t.Errorf("%q: %q, want %q", give, got, want)
 		}
 	}

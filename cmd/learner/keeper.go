@@ -14,6 +14,7 @@ import (
 	"learner/pkg/checkpoint"
 	"learner/pkg/consumer"
 	"learner/pkg/record"
+	"learner/pkg/sgd"
 	"learner/pkg/train"
 )
 
@@ -482,18 +483,23 @@ func cutOf(c *checkpoint.Checkpoint) *train.Cut {
 		})
 	}
 	for _, m := range c.Models {
-		cut.Models = append(cut.Models, train.State{Name: m.Name, Tensors: m.Tensors, Records: m.Records, Since: m.Since})
+		cut.Models = append(cut.Models, train.State{
+			Name: m.Name, Tensors: m.Tensors, Records: m.Records, Next: nextOffsets(cut), Since: m.Since,
+		})
 	}
 	return cut
 }
 
 // compatibility says what rows and models are configured to be, in a form that checkpoints can be compared with.
-func (s *service) compatibility() checkpoint.Config {
+func (s *service) compatibility() checkpoint.Config { return s.cfg.compatibility(s.specs) }
+
+// compatibility is that of a service with these models.
+func (c *Config) compatibility(specs []sgd.Spec) checkpoint.Config {
 	config := checkpoint.Config{Rows: checkpoint.Hash(
-		"csv", s.cfg.Label, strings.Join(s.cfg.Columns, ","), strings.Join(s.cfg.Features, ","), s.cfg.Order,
+		"csv", c.Label, strings.Join(c.Columns, ","), strings.Join(c.Features, ","), c.Order,
 	)}
-	for _, spec := range s.specs {
-		parts := append(make([]string, 0, 2+2*len(spec.Options)), spec.Kind, fmt.Sprint(s.cfg.Seed))
+	for _, spec := range specs {
+		parts := append(make([]string, 0, 2+2*len(spec.Options)), spec.Kind, fmt.Sprint(c.Seed))
 		for _, name := range slices.Sorted(maps.Keys(spec.Options)) {
 			parts = append(parts, name, spec.Options[name])
 		}

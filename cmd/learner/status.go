@@ -243,7 +243,10 @@ func (s *service) Names() []string {
 }
 
 // State implements serve.Models.
-func (s *service) State(ctx context.Context, model string) (serve.State, error) {
+func (s *service) State(ctx context.Context, model, format string) (serve.State, error) {
+	if format == formatONNX {
+		return s.onnxState(model)
+	}
 	var state train.State
 	if t := s.tenure.Load(); t != nil {
 		var err error
@@ -260,6 +263,10 @@ func (s *service) State(ctx context.Context, model string) (serve.State, error) 
 	}
 	if state.Name == "" {
 		return serve.State{}, errStandby
+	}
+	if format == formatJSON {
+		data, err := s.modelJSON(&state)
+		return serve.State{Data: data, Records: state.Records}, err
 	}
 	var file bytes.Buffer
 	err := checkpoint.WriteSafetensors(&file, state.Tensors, map[string]string{"model": model})

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	_ "embed"
@@ -9,10 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"maps"
 	"mime"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -92,12 +95,26 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, s.cfg.Status())
 }
 
-// state sends a model's state as a safetensors file. The ETag is the file's SHA-256, so a client that has the newest
+// formats holds the media types of the formats that a state is sent in. Their names are also the files' extensions.
+var formats = map[string]string{
+	"safetensors": "application/octet-stream",
+	"onnx":        "application/octet-stream",
+	"json":        "application/json",
+}
+
+// state sends a model's state as a file, of safetensors unless ?format= says otherwise. The ETag is the file's SHA-256, so a client that has the newest
 // one is told so (If-None-Match), and a download that broke off can go on while the model stands still (Range).
 func (s *Server) state(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
 	if names := s.cfg.Models.Names(); !slices.Contains(names, name) {
 		writeJSON(w, http.StatusNotFound, failure{Error: fmt.Sprintf("no model %q", name), Models: names})
+		return
+	}
+	format := cmp.Or(r.URL.Query().Get("format"), "safetensors")
+	mediaType, ok := formats[format]
+	if !ok {
+		names := strings.Join(slices.Sorted(maps.Keys(formats)), ", ")
+		writeError(w, http.StatusBadRequest, fmt.Sprintf("no format %q (there is: %s)", format, names))
 		return
 	}
 	select {
@@ -110,7 +127,7 @@ func (s *Server) state(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), stateTimeout)
 	defer cancel()
-	state, err := s.cfg.Models.State(ctx, name)
+	state, err := s.cfg.Models.State(ctx, name, format)
 	switch {
 	case errors.Is(err, ErrNoState), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		w.Header().Set("Retry-After", "1")
@@ -123,8 +140,8 @@ func (s *Server) state(w http.ResponseWriter, r *http.Request) {
 	}
 	sum := sha256.Sum256(state.Data)
 	header := w.Header()
-	header.Set("Content-Type", "application/octet-stream")
-	header.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name + ".safetensors"}))
+	header.Set("Content-Type", mediaType)
+	header.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name + "." + format}))
 	header.Set("ETag", `"`+hex.EncodeToString(sum[:])+`"`)
 	header.Set("Cache-Control", "no-cache")
 	header.Set("X-Learner-Records", strconv.FormatUint(state.Records, 10))

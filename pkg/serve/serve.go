@@ -23,13 +23,13 @@ import (
 type Models interface {
 	// Names returns the names of all models.
 	Names() []string
-	// State returns the state of one of them, or ErrNoState. It returns when ctx ends at the latest.
-	State(ctx context.Context, name string) (State, error)
+	// State returns the state of one of them in one of the formats, or ErrNoState. It returns when ctx ends at the latest.
+	State(ctx context.Context, name, format string) (State, error)
 }
 
-// State is a model's whole state at one moment.
+// State is a model's state at one moment.
 type State struct {
-	Data    []byte // a safetensors file
+	Data    []byte // a file of the format that was asked for
 	Records uint64 // records learned by then
 }
 

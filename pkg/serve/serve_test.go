@@ -31,7 +31,7 @@ type models struct {
 
 func (models) Names() []string { return []string{"logistic", "young", "broken", "stuck", `od"d <b>`} }
 
-func (m models) State(ctx context.Context, name string) (State, error) {
+func (m models) State(ctx context.Context, name, format string) (State, error) {
 	switch name {
 	case "young":
 		return State{}, ErrNoState
@@ -41,6 +41,9 @@ func (m models) State(ctx context.Context, name string) (State, error) {
 		m.stuck <- struct{}{}
 		<-ctx.Done()
 		return State{}, ctx.Err()
+	}
+	if format != "safetensors" {
+		return State{Data: []byte(format), Records: 12345}, nil
 	}
 	return State{Data: m.state, Records: 12345}, nil
 }
@@ -163,6 +166,13 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/version", 200, "application/json", `{"version":"1.2.3","revision":"abc","go":"go1.26"}` + "\n", "/version"},
 		{"GET", "/api/status", 200, "application/json", `{"accuracy":0.75,"loss":null}` + "\n", "/api/status"},
 		{"GET", "/api/models/logistic/state", 200, "application/octet-stream", "weights", "/api/models/{name}/state"},
+		{"GET", "/api/models/logistic/state?format=safetensors", 200, "application/octet-stream", "weights", "/api/models/{name}/state"},
+		{"GET", "/api/models/logistic/state?format=onnx", 200, "application/octet-stream", "onnx", "/api/models/{name}/state"},
+		{"GET", "/api/models/logistic/state?format=json", 200, "application/json", "json", "/api/models/{name}/state"},
+		{
+			"GET", "/api/models/logistic/state?format=pmml", 400, "application/json",
+			`{"error":"no format \"pmml\" (there is: json, onnx, safetensors)"}` + "\n", "/api/models/{name}/state",
+		},
 		{
 			"GET", "/api/models/young/state", 503, "application/json",
 			`{"error":"state of model \"young\": the model has no state yet"}` + "\n", "/api/models/{name}/state",
@@ -267,6 +277,10 @@ func TestState(t *testing.T) {
 	}
 	if file := got.header.Get("Content-Disposition"); file != "attachment; filename=logistic.safetensors" {
 		t.Errorf("Content-Disposition: %s", file)
+	}
+	onnx := f.do("GET", path+"?format=onnx")
+	if file := onnx.header.Get("Content-Disposition"); file != "attachment; filename=logistic.onnx" || onnx.header.Get("ETag") == tag {
+		t.Errorf("ONNX with Content-Disposition %s, ETag %s", file, onnx.header.Get("ETag"))
 	}
 	if got := f.do("GET", path, "If-None-Match", tag); got.code != 304 || got.body != "" {
 		t.Errorf("the same again: %d %q", got.code, got.body)

@@ -49,6 +49,7 @@ type State struct {
 	Name    string
 	Tensors []sgd.Tensor    // the model's own, and progressive/…
 	Records uint64          // learned by then
+	Next    map[int32]int64 // per partition: everything below was learned
 	Since   map[int32]int64 // per partition: the first offset that the model was to learn
 	Pause   time.Duration   // for how long learning stood still for the copy
 }
@@ -173,7 +174,7 @@ func (l *learner) state() State {
 	tensors = append(tensors,
 		one(progressiveRecords, l.records), one(progressiveCorrect, l.correct), one(progressiveLoss, l.loss))
 	return State{
-		Name: l.spec.Name, Tensors: tensors, Records: l.records, Since: l.since, Pause: time.Since(start),
+		Name: l.spec.Name, Tensors: tensors, Records: l.records, Next: maps.Clone(l.next), Since: l.since, Pause: time.Since(start),
 	}
 }
 

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"learner/pkg/checkpoint"
+	"learner/pkg/onnx"
+	"learner/pkg/serve"
+	"learner/pkg/sgd"
+	"learner/pkg/train"
+)
+
+// The formats that models come in.
+const (
+	formatSafetensors = "safetensors"
+	formatONNX        = "onnx"
+	formatJSON        = "json"
+)
+
+// modelDocument is the JSON form of one model.
+type modelDocument struct {
+	Format   string              `json:"format"`  // learner-model
+	Version  int                 `json:"version"` // of the form
+	Name     string              `json:"name"`
+	Kind     string              `json:"kind"`
+	Settings checkpoint.Settings `json:"settings"`
+	Features []string            `json:"features"` // names of columns, or their numbers
+	Lineage  string              `json:"lineage"`
+	Records  uint64              `json:"records"` // learned
+	Next     map[int32]int64     `json:"next_offsets"`
+	Since    map[int32]int64     `json:"since"`
+	Build    string              `json:"build"`
+	Tensors  checkpoint.Tensors  `json:"tensors"`
+}
+
+// modelJSON returns the state of a model as JSON.
+func (s *service) modelJSON(state *train.State) ([]byte, error) {
+	spec := s.specs[slices.Index(s.Names(), state.Name)]
+	lineage, features := s.place()
+	text, err := json.Marshal(modelDocument{
+		Format: "learner-model", Version: 1, Name: spec.Name, Kind: spec.Kind, Settings: s.cfg.settings(spec),
+		Features: s.cfg.featureNames(features), Lineage: lineage, Records: state.Records, Next: state.Next, Since: state.Since,
+		Build: currentBuild().Version, Tensors: state.Tensors,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("model %s as JSON: %w", spec.Name, err)
+	}
+	return append(text, '\n'), nil
+}
+
+// onnxState is State in the format ONNX: of the newest snapshot.
+func (s *service) onnxState(model string) (serve.State, error) {
+	snapshots := s.snapshots()
+	if len(snapshots) == 0 {
+		return serve.State{}, errStandby
+	}
+	i := slices.Index(s.Names(), model)
+	if snapshots[i] == nil || snapshots[i].Predictor == nil {
+		return serve.State{}, serve.ErrNoState
+	}
+	lineage, _ := s.place()
+	data, err := s.cfg.onnx(s.specs[i], snapshots[i], lineage)
+	return serve.State{Data: data, Records: snapshots[i].Records}, err
+}
+
+// place returns the lineage of the models that this process has, and the width of their rows; nothing where it has none.
+func (s *service) place() (lineage string, features int) {
+	if t := s.tenure.Load(); t != nil {
+		if kept := s.kept.Load(); kept != nil {
+			lineage = kept.id.Lineage
+		}
+		return lineage, t.trainer.Progress().Features
+	}
+	if f := s.followed.Load(); f != nil && f.checkpoint != nil {
+		return f.checkpoint.ID.Lineage, f.checkpoint.Features
+	}
+	return "", 0
+}
+
+// onnx returns a model as an ONNX file.
+func (c *Config) onnx(spec sgd.Spec, snapshot *train.Snapshot, lineage string) ([]byte, error) {
+	formula, err := sgd.Describe(snapshot.Predictor)
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w", spec.Name, err)
+	}
+	about := onnx.About{
+		Name: spec.Name, Version: currentBuild().Version,
+		Doc: fmt.Sprintf("Model %s of kind %s, after learning %s of topic %s.", spec.Name, spec.Kind, plural(int64(snapshot.Records), "record"), c.TrainTopic),
+		Metadata: map[string]string{
+			"model": spec.Name, "kind": spec.Kind, "lineage": lineage, "records": fmt.Sprint(snapshot.Records),
+			"build": currentBuild().Version,
+		},
+	}
+	for key, value := range map[string]any{
+		"settings": c.settings(spec), "features": c.featureNames(snapshot.Features), "next_offsets": snapshot.Next,
+	} {
+		text, err := json.Marshal(value)
+		if err != nil {
+			return nil, fmt.Errorf("model %s: %s: %w", spec.Name, key, err)
+		}
+		about.Metadata[key] = string(text)
+	}
+	return onnx.Marshal(formula, &about)
+}
+
+// snapshotOf returns a model of a checkpoint, that of the spec.
+func (c *Config) snapshotOf(from *checkpoint.Checkpoint, spec sgd.Spec) (*train.Snapshot, error) {
+	added, _, err := from.Compatible(c.compatibility([]sgd.Spec{spec}))
+	if err != nil {
+		return nil, err
+	}
+	cut := cutOf(from)
+	cut.Comparison, cut.Champion = nil, ""
+	trainer, err := train.New(train.Config{
+		Models: []sgd.Spec{spec}, TwinAge: c.TwinAge, Seed: c.Seed, From: cut, Observer: silent{}, Logger: zap.NewNop(),
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case len(added) > 0:
+		return nil, fmt.Errorf("checkpoint %s has no model %s", from.ID, spec.Name)
+	case trainer.Snapshots()[0].Predictor == nil:
+		return nil, fmt.Errorf("model %s of checkpoint %s has learned nothing yet", spec.Name, from.ID)
+	}
+	return trainer.Snapshots()[0], nil
+}
+
+// settings returns what a model is configured with.
+func (c *Config) settings(spec sgd.Spec) checkpoint.Settings {
+	options := spec.Options
+	if options == nil {
+		options = map[string]string{} // not null
+	}
+	return checkpoint.Settings{Options: options, Seed: c.Seed}
+}
+
+// featureNames returns the names of so many features.
+func (c *Config) featureNames(n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = c.featureName(i)
+	}
+	return names
+}
