@@ -28,8 +28,12 @@ func variants() []string {
 	)
 }
 
-// stream makes rows whose label tells something of them. Columns are of all sizes; the third is constant at first, the fourth is
-// the first once more, and some values are wild.
+// The seeds of the rows that are learned, and of those that are asked for.
+const learning, asking = 1, 2
+
+// stream makes rows whose label tells something of them. Columns are of two sizes; the third is constant at first, the fourth is
+// the first once more, and some values are wild. To be learned, the sixth is constant throughout, and the seventh has the most
+// different values first. The columns after that are of the same kinds again.
 func stream(seed uint64, width, n int) *sgd.Rows {
 	r := rand.New(rand.NewPCG(seed, uint64(width)))
 	rows := &sgd.Rows{Width: width}
@@ -43,13 +47,18 @@ func stream(seed uint64, width, n int) *sgd.Rows {
 				x[i] = 1e5 + 1e-3*x[i]
 			case i%7 == 2 && at < 100*i:
 				x[i] = 3
-			case i%7 == 3:
-				x[i] = x[0]
 			case i%7 == 4:
 				x[i] = math.Round(x[i])
+			case i%7 == 5:
+				x[i] = -math.MaxFloat64
+			case i%7 == 6 && at > 1:
+				x[i] *= 1e-6
 			}
-			if r.Float64() < 0.002 {
+			if r.Float64() < 0.002 && (seed == asking || i%7 < 5) {
 				x[i] = []float64{1e6, -1e6, 1e200, math.MaxFloat64, -math.MaxFloat64, 5e-324}[r.IntN(6)]
+			}
+			if i%7 == 3 {
+				x[i] = x[0]
 			}
 		}
 		rows.X, rows.Y = append(rows.X, x...), append(rows.Y, y)
@@ -70,7 +79,7 @@ func learn(tb testing.TB, spec string, width, n int) learned {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	m, rows := s.New(width, 3), stream(1, width, n)
+	m, rows := s.New(width, 3), stream(learning, width, n)
 	m.Learn(rows, make([]float64, n))
 	return learned{fmt.Sprintf("%s of %d columns after %d rows", spec, width, n), m.Snapshot(), width}
 }
@@ -94,20 +103,24 @@ func TestONNXRuntime(t *testing.T) {
 	dir := t.TempDir()
 	models := map[string]learned{}
 	asked := map[int]*sgd.Rows{}
-	for _, width := range []int{1, 4, 18, 70} {
-		asked[width] = stream(2, width, 500)
-		for _, n := range []int{0, 40, 3000} {
-			for _, spec := range variants() {
-				name, l := fmt.Sprintf("%03d", len(models)), learn(t, spec, width, n)
-				models[name] = l
-				rows, err := binary.Append(nil, binary.LittleEndian, asked[width].X)
-				if err != nil {
+	for _, size := range []struct{ width, learned int }{{1, 40}, {4, 0}, {4, 40}, {4, 2000}, {18, 40}, {18, 2000}, {70, 2000}} {
+		rows := stream(asking, size.width, 500)
+		for i := range rows.Y {
+			if i%2 == 1 && size.width > 3 { // what was the same column twice is no more
+				rows.X[i*size.width+3]++
+			}
+		}
+		asked[size.width] = rows
+		x, err := binary.Append(nil, binary.LittleEndian, rows.X)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, spec := range variants() {
+			name, l := fmt.Sprintf("%03d", len(models)), learn(t, spec, size.width, size.learned)
+			models[name] = l
+			for suffix, data := range map[string][]byte{".onnx": l.marshal(t), ".rows": x} {
+				if err := os.WriteFile(filepath.Join(dir, name+suffix), data, 0o600); err != nil {
 					t.Fatal(err)
-				}
-				for suffix, data := range map[string][]byte{".onnx": l.marshal(t), ".rows": rows} {
-					if err := os.WriteFile(filepath.Join(dir, name+suffix), data, 0o600); err != nil {
-						t.Fatal(err)
-					}
 				}
 			}
 		}

@@ -193,7 +193,7 @@ func (f *frozenHats) describe(to *Formula, t, _ int) int {
 	columns := len(f.knots) / hatsPerColumn
 	column := make([]int, 0, ramps*columns) // of ramps
 	from, width := make([]float64, 0, ramps*columns), make([]float64, 0, ramps*columns)
-	var up, down []int // by hat: its ramps
+	up, down := make([]int, 0, hatsPerColumn*columns), make([]int, 0, hatsPerColumn*columns) // by hat: its ramps
 	for i := range columns {
 		knots := f.knots[i*hatsPerColumn:][:hatsPerColumn]
 		for j := range ramps {
