@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint bits fuzz bench bench-kafka bench-checkpoints bench-models pgo figures kafka-test ci image
+.PHONY: help build test race lint bits dashboard fuzz bench bench-kafka bench-checkpoints bench-models pgo figures kafka-test ci image
 
 FUZZTIME ?= 1m
 VERSION  ?= $(shell git describe --tags --always --dirty)
@@ -27,6 +27,9 @@ lint: ## Run golangci-lint, installed at the pinned version if it is missing, an
 
 bits: ## Check that models have the same bits with and without fused multiply-add, and on arm64.
 	.ci/bits
+
+dashboard: ## Check the rules and ask a real Prometheus every query of the dashboard.
+	.ci/dashboard
 
 fuzz: ## Run every fuzz target for FUZZTIME (1m).
 	.ci/fuzz $(FUZZTIME)
