@@ -105,7 +105,7 @@ func startLearners(t *testing.T) (targets []string) {
 		t.Fatalf("build learner: %v\n%s", err, out)
 	}
 	settings := []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GOMEMLIMIT=1GiB", "LEARNER_LOG_FORMAT=json",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GOMEMLIMIT=1GiB", "LEARNER_LOG_FORMAT=json", "LEARNER_ADMIN_ADDR=none",
 		"LEARNER_MODELS=mix;logistic;net=mlp:hidden=16", "LEARNER_TWIN_AGE=15000", "LEARNER_CHECKPOINT_INTERVAL=1s", "LEARNER_EVAL_INTERVAL=1s",
 	}
 	demo := run(t, append(settings, "LEARNER_HTTP_ADDR=127.0.0.1:0"), program, "demo", "-rate", "3000")
