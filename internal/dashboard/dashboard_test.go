@@ -45,6 +45,7 @@ type panel struct {
 			}
 		}
 		Overrides []struct {
+			Matcher    struct{ ID, Options string }
 			Properties []struct {
 				ID    string
 				Value json.RawMessage
@@ -169,7 +170,7 @@ var (
 
 	// units are those of Grafana's that fit what is shown.
 	units = []string{
-		"binBps", "bytes", "cpm", "cps", "dtdurations", "none", "percentunit", "recps", "reqps", "s", "sci", "short",
+		"binBps", "bytes", "cpm", "cps", "none", "percentunit", "recps", "reqps", "s", "sci", "short",
 	}
 )
 
@@ -184,6 +185,9 @@ func checkPanel(t *testing.T, p panel) {
 	}
 	found := []string{p.FieldConfig.Defaults.Unit}
 	for _, o := range p.FieldConfig.Overrides {
+		if o.Matcher.ID == "byRegexp" && !matchesLegend(o.Matcher.Options, p.Targets) {
+			t.Errorf("panel %q: no legend matches %s", p.Title, o.Matcher.Options)
+		}
 		for _, property := range o.Properties {
 			if property.ID == "unit" {
 				found = append(found, strings.Trim(string(property.Value), `"`))
@@ -213,6 +217,16 @@ func checkPanel(t *testing.T, p panel) {
 			t.Errorf("panel %q %s has no legend", p.Title, target.RefID)
 		}
 	}
+}
+
+// matchesLegend reports whether a pattern matches a legend. Grafana takes one without slashes for the whole name.
+func matchesLegend(pattern string, targets []target) bool {
+	inner, opened := strings.CutPrefix(pattern, "/")
+	inner, closed := strings.CutSuffix(inner, "/")
+	expression, err := regexp.Compile(inner)
+	return opened && closed && err == nil && slices.ContainsFunc(targets, func(t target) bool {
+		return expression.MatchString(t.LegendFormat)
+	})
 }
 
 func TestPanelsDoNotOverlap(t *testing.T) {
