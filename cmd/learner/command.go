@@ -22,7 +22,7 @@ func commands() []command {
 	return []command{
 		{"serve", "", "Train from Kafka and show how good the models are; runs when no command is named.", serveTopics},
 		{"demo", "[flags]", "Run the service on an embedded broker that is fed with generated records.", demo},
-		{"load", "[flags] FILE|-", "Write the rows of a CSV or CSV.gz file to the train and test topics.", load},
+		{"load", "[flags] FILE|-", "Write the rows of a CSV or CSV.gz file, or generated ones, to the train and test topics.", load},
 		{"evaluate", "[flags] FILE|-", "Show how good the models would have been on the rows of a CSV or CSV.gz file; no Kafka is needed.", evaluateFile},
 		{"reset", "--to earliest|latest|TIME", "Let the stopped service begin anew, with fresh models, at other offsets of the train topic.", reset},
 		{"export", "[flags]", "Write the newest committed checkpoint of the group to a file.", export},

@@ -62,15 +62,8 @@ func (f *demoFeed) run(ctx context.Context) error {
 func (f *demoFeed) feed(ctx context.Context) error {
 	started := time.Now()
 	for f.records == 0 || f.sent[0] < int64(f.records) {
-		if f.rate > 0 {
-			due := started.Add(time.Duration(float64(f.sent[0]) / float64(f.rate) * float64(time.Second)))
-			if early := time.Until(due); early > time.Millisecond {
-				select {
-				case <-ctx.Done():
-					return nil
-				case <-time.After(early):
-				}
-			}
+		if err := pace(ctx, started, uint64(f.sent[0]), f.rate); err != nil {
+			return err
 		}
 		r, err := f.next()
 		if errors.Is(err, io.EOF) {

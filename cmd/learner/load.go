@@ -16,6 +16,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"learner/pkg/producer"
+	"learner/pkg/susy"
 )
 
 // flushTimeout bounds how long an interrupted load waits for the brokers to take what has been read.
@@ -25,6 +26,8 @@ const flushTimeout = 10 * time.Second
 type loadOptions struct {
 	split       float64
 	seed        uint64
+	generate    int // rows instead of a file's; 0: those of a file
+	rate        int // rows a second; 0: as fast as it goes
 	create      bool
 	partitions  int
 	key         string // none or label
@@ -32,12 +35,14 @@ type loadOptions struct {
 	compression kafka.Compression
 }
 
-// load writes the rows of a file to the train and test topics.
+// load writes the rows of a file, or generated ones, to the train and test topics.
 func load(ctx context.Context, p *process) error {
 	var opts loadOptions
 	flags := p.newFlags()
 	flags.Float64Var(&opts.split, "split", 0.7, "`share` of the rows that goes to the train topic, the rest to the test topic")
-	flags.Uint64Var(&opts.seed, "seed", 1, "`seed` of the split: with the same seed, a row goes to the same topic")
+	flags.Uint64Var(&opts.seed, "seed", 1, "`seed` of the split, and of generated rows: with the same seed, a row goes to the same topic")
+	flags.IntVar(&opts.generate, "generate", 0, "write that `number` of generated SUSY-like rows instead of a file's")
+	flags.IntVar(&opts.rate, "rate", 0, "`rows` a second; 0: as fast as it goes")
 	flags.BoolVar(&opts.create, "create", false, "create topics that are missing, with unlimited retention")
 	flags.IntVar(&opts.partitions, "partitions", 6, "`number` of partitions of topics that are created")
 	flags.StringVar(&opts.key, "key", "none", "`what` is the records' key: none, or label (0.0 or 1.0, from column 0, which decides the partition)")
@@ -47,7 +52,10 @@ func load(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	if len(rest) != 1 {
+	switch {
+	case opts.generate > 0 && len(rest) > 0:
+		return usagef("load -generate takes no file, found %q", rest)
+	case opts.generate == 0 && len(rest) != 1:
 		return usagef("load takes one file, or - for standard input, found %q", rest)
 	}
 	if err := opts.check(); err != nil {
@@ -58,11 +66,15 @@ func load(ctx context.Context, p *process) error {
 		return err
 	}
 
-	in, err := p.openInput(rest[0])
-	if err != nil {
-		return err
+	var in io.Reader = &generatedLines{events: susy.NewGenerator(opts.seed), left: opts.generate}
+	if opts.generate == 0 {
+		file, err := p.openInput(rest[0])
+		if err != nil {
+			return err
+		}
+		defer file.Close() //nolint:errcheck // it was only read
+		in = file
 	}
-	defer in.Close() //nolint:errcheck // it was only read
 	client, err := kafkaClient(cfg, nil)
 	if err != nil {
 		return err
@@ -89,6 +101,8 @@ func (o *loadOptions) check() error {
 	switch {
 	case !(o.split >= 0 && o.split <= 1):
 		return usagef("load: -split %v, want 0 to 1", o.split)
+	case o.generate < 0 || o.rate < 0:
+		return usagef("load: -generate and -rate must not be negative")
 	case o.partitions < 1:
 		return usagef("load: -partitions %d, want 1 or more", o.partitions)
 	case !slices.Contains([]string{"none", "label"}, o.key):
@@ -100,6 +114,30 @@ func (o *loadOptions) check() error {
 		o.key = "label"
 	}
 	return nil
+}
+
+// generatedLines reads like a CSV file of SUSY-like rows.
+type generatedLines struct {
+	events *susy.Generator
+	left   int    // rows
+	line   []byte // the newest one, reused
+	unread []byte // what is left of it
+}
+
+func (g *generatedLines) Read(dst []byte) (int, error) {
+	if len(g.unread) == 0 {
+		if g.left == 0 {
+			return 0, io.EOF
+		}
+		g.left--
+		var x [susy.Features]float64
+		label := g.events.Next(&x)
+		g.line = append(susy.AppendCSV(g.line[:0], label, &x), '\n')
+		g.unread = g.line
+	}
+	n := copy(dst, g.unread)
+	g.unread = g.unread[n:]
+	return n, nil
 }
 
 // sink takes the records of one topic. *producer.Producer is one.
@@ -230,10 +268,31 @@ func (l *loader) close(ctx context.Context, err error) error {
 func (l *loader) readRows(ctx context.Context, in io.Reader) error {
 	row := uint64(0)
 	return l.each(in, func(_ int64, line []byte) error {
+		if err := pace(ctx, l.started, row, l.opts.rate); err != nil {
+			return err
+		}
 		err := l.send(ctx, row, line)
 		row++
 		return err
 	})
+}
+
+// pace waits until it is time for row number n, from 0, at rate rows a second since then, or until ctx ends. Rate 0
+// stands for as fast as it goes.
+func pace(ctx context.Context, since time.Time, n uint64, rate int) error {
+	if rate == 0 {
+		return nil
+	}
+	early := time.Until(since.Add(time.Duration(float64(n) / float64(rate) * float64(time.Second))))
+	if early <= time.Millisecond {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(early):
+		return nil
+	}
 }
 
 // send sends one row, whose number counts from 0, to the topic that the split gives it.

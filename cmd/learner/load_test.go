@@ -13,9 +13,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"learner/pkg/susy"
 )
 
 // row is a record as a test sees it.
@@ -372,6 +375,54 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+func TestLoadGenerated(t *testing.T) {
+	t.Parallel()
+	generate := func(seed uint64) []string {
+		l, train, _ := newLoader(loadOptions{split: 1})
+		if err := l.run(t.Context(), &generatedLines{events: susy.NewGenerator(seed), left: 50}); err != nil {
+			t.Fatal(err)
+		}
+		return train.values()
+	}
+	rows, next := generate(7), generated(7)
+	if len(rows) != 50 {
+		t.Fatalf("%d rows, want 50", len(rows))
+	}
+	for i, got := range rows {
+		want, err := next()
+		if err != nil || got != string(want.value) {
+			t.Fatalf("row %d is %q, want the demo's %q (error %v)", i, got, want.value, err)
+		}
+	}
+	if slices.Equal(rows, generate(8)) {
+		t.Error("another seed generates the same rows")
+	}
+}
+
+func TestLoadRate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, train, _ := newLoader(loadOptions{split: 1, rate: 2})
+		if err := l.run(t.Context(), strings.NewReader("1,0\n1,1\n1,2\n1,3\n")); err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range train.rows {
+			if got, want := r.time.Sub(l.started), time.Duration(i)*time.Second/2; got != want {
+				t.Errorf("row %d was sent after %v, want %v", i, got, want)
+			}
+		}
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		l, train, _ = newLoader(loadOptions{split: 1, rate: 1})
+		l.started = time.Now()
+		err := l.run(ctx, strings.NewReader("1,0\n1,1\n1,2\n1,3\n"))
+		if err == nil || !strings.Contains(err.Error(), "interrupted") || len(train.rows) > 2 {
+			t.Errorf("interrupted: %d rows, error %v", len(train.rows), err)
+		}
+	})
+}
+
 func TestLoadGzip(t *testing.T) {
 	t.Parallel()
 	var packed bytes.Buffer
@@ -467,6 +518,9 @@ func TestLoadRefuses(t *testing.T) {
 		"load a b":                     {exitUsage, "one file"},
 		"load --split=1.5 a":           {exitUsage, "-split 1.5"},
 		"load --split=NaN a":           {exitUsage, "-split NaN"},
+		"load --rate=-1 a":             {exitUsage, "must not be negative"},
+		"load --generate=-1 a":         {exitUsage, "must not be negative"},
+		"load --generate=5 a":          {exitUsage, "takes no file"},
 		"load --partitions=0 a":        {exitUsage, "-partitions 0"},
 		"load --key=x a":               {exitUsage, `-key "x"`},
 		"load --layout=x a":            {exitUsage, `-layout "x"`},

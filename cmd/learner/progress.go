@@ -86,7 +86,7 @@ func (s progressState) line(bar bool) string {
 	if done >= 0 {
 		fmt.Fprintf(&text, "%5.1f %%  ", 100*done)
 	}
-	fmt.Fprintf(&text, "%s %s, %s of the file read, %.0f rows/s", plural(s.rows, "row"), s.verb, bytesText(s.read), perSecond(s.rows, s.elapsed))
+	fmt.Fprintf(&text, "%s %s, %s read, %.0f rows/s", plural(s.rows, "row"), s.verb, bytesText(s.read), perSecond(s.rows, s.elapsed))
 	if done > 0 {
 		left := time.Duration(float64(s.elapsed) * (1 - done) / done)
 		fmt.Fprintf(&text, ", ETA %v", left.Round(time.Second))
