@@ -56,6 +56,10 @@ figures: ## Measure the models of the README's table of figures and write them i
 kafka-test: ## Run the tests that can use a real Apache Kafka on one that is started for them.
 	.ci/kafka-test
 
+.PHONY: deploy-check
+deploy-check: ## Check the compose files, the Kubernetes manifests, the Helm chart, and the Dockerfile.
+	.ci/deploy
+
 ci: ## Run all that must hold before a change is taken.
 	.ci/run
 
