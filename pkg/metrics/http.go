@@ -32,6 +32,11 @@ func (m *Metrics) newHTTP(c *catalogue) {
 			duration.WithLabelValues(r.handler, r.method),
 		}
 	}
+	predictions := c.counter("learner_predictions_total",
+		"Rows that a model was asked for over HTTP, by the class that it answered with.", "model", "class")
+	m.predictions.create = func(model string) [2]prometheus.Counter {
+		return [2]prometheus.Counter{predictions.WithLabelValues(model, "0"), predictions.WithLabelValues(model, "1")}
+	}
 }
 
 // Requested counts an HTTP request. handler and method must come from a small fixed set.
@@ -39,6 +44,13 @@ func (m *Metrics) Requested(handler, method string, code int, took time.Duration
 	s := m.requests.of(request{handler, method, code})
 	s.count.Inc()
 	s.duration.Observe(took.Seconds())
+}
+
+// Predicted counts the rows of a request that a model answered with each class.
+func (m *Metrics) Predicted(model string, class0, class1 int) {
+	s := m.predictions.of(model)
+	add(s[0], float64(class0))
+	add(s[1], float64(class1))
 }
 
 // Handler returns the page that Prometheus reads: all of reg, together with what the Go runtime and the process tell

@@ -51,7 +51,8 @@ type Metrics struct {
 	baselines children[string, baselineSeries]
 	runs      testRunSeries
 
-	requests children[request, requestSeries]
+	requests    children[request, requestSeries]
+	predictions children[string, [2]prometheus.Counter] // by model: of each class
 }
 
 // New registers all metrics with reg. It panics if one of their names is taken.
@@ -76,6 +77,7 @@ func New(reg prometheus.Registerer, cfg Config) *Metrics {
 	m.newHTTP(c)
 	for _, name := range cfg.Models {
 		m.models.of(name)
+		m.predictions.of(name)
 	}
 	m.families = c.families
 	return m

@@ -81,6 +81,9 @@ func TestSeriesThatExistFromTheStart(t *testing.T) {
 		learner_train_predictions_total{model="logistic",outcome="incorrect"} 0
 		# TYPE learner_train_nonfinite_total counter
 		learner_train_nonfinite_total{model="logistic"} 0
+		# TYPE learner_predictions_total counter
+		learner_predictions_total{class="0",model="logistic"} 0
+		learner_predictions_total{class="1",model="logistic"} 0
 		# TYPE learner_test_accuracy_ratio gauge
 		learner_test_accuracy_ratio{model="logistic"} NaN
 		# TYPE learner_test_baseline_loss gauge
@@ -508,6 +511,19 @@ func TestRequested(t *testing.T) {
 	`)
 }
 
+func TestPredicted(t *testing.T) {
+	m, reg := newMetrics(t)
+	m.Predicted("logistic", 3, 0)
+	m.Predicted("logistic", 2, 7)
+	m.Predicted("late", 0, 1)
+	expect(t, reg, `# TYPE learner_predictions_total counter
+		learner_predictions_total{class="0",model="late"} 0
+		learner_predictions_total{class="0",model="logistic"} 5
+		learner_predictions_total{class="1",model="late"} 1
+		learner_predictions_total{class="1",model="logistic"} 7
+	`)
+}
+
 func TestNamesAndHelp(t *testing.T) {
 	m, reg := newMetrics(t)
 	callAll(m)
@@ -592,6 +608,7 @@ func callOften(m *Metrics) {
 	m.Model("logistic", sgd.Stats{LearningRate: 1}, 1000, 0.7, 0.5)
 	m.Throttled(time.Second)
 	m.Committed()
+	m.Predicted("logistic", 1, 2)
 }
 
 var bad = &record.Bad{Reason: record.Number}
