@@ -13,13 +13,8 @@ import (
 
 // comparison returns how the models compare by what this process has, as holder or as standby; nil: it has nothing.
 func (s *service) comparison() *train.Comparison {
-	if t := s.tenure.Load(); t != nil {
-		return t.trainer.Comparison()
-	}
-	if f := s.followed.Load(); f != nil {
-		return f.comparison
-	}
-	return nil
+	_, _, comparison := s.serving()
+	return comparison
 }
 
 // twin returns the frozen copy of the champion that this process has; nil: none.

@@ -49,6 +49,7 @@ type service struct {
 	tests      atomic.Pointer[testRun]              // the newest measurement; nil before the first
 	problem    atomic.Pointer[string]               // what the start or a checkpoint waits for; nil: nothing
 	kept       atomic.Pointer[keptMark]             // what this process committed or restored last as holder
+	names      atomic.Pointer[[]string]             // of the features, see featureNames; nil before they were needed
 	stopping   atomic.Bool
 }
 
@@ -63,6 +64,7 @@ type tenure struct {
 	trainer  *train.Trainer
 	reader   *consumer.Reader
 	observer *observer
+	lineage  string
 	served   bool                      // it took over as a standby that answered from the same lineage
 	asked    chan chan<- checkpoint.ID // for checkpoints by operators, see keeper.keepFor
 	ended    <-chan struct{}           // closed when it learns no more
@@ -119,6 +121,8 @@ func newService(cfg *Config, log *zap.Logger, level zap.AtomicLevel) (*service, 
 		Metrics:  s.scraped(metrics.Handler(registry)),
 		Observer: s.metrics,
 		Log:      log,
+
+		Predictor: s.predictor,
 	})
 	err = s.server.Listen()
 	if err == nil {
@@ -234,7 +238,7 @@ func (s *service) learn(service, ctx context.Context, t *consumer.Tenure) error 
 	defer stop()
 	followed, asked := s.followed.Load(), make(chan chan<- checkpoint.ID)
 	s.tenure.Store(&tenure{
-		trainer: trainer, reader: reader, observer: observer, asked: asked, ended: learning.Done(),
+		trainer: trainer, reader: reader, observer: observer, lineage: k.lineage, asked: asked, ended: learning.Done(),
 		served: followed != nil && len(followed.snapshots) > 0 && followed.checkpoint.ID.Lineage == k.lineage,
 	})
 	defer s.tenure.Store(nil)

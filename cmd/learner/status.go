@@ -126,13 +126,8 @@ func (s *service) status() status {
 // snapshots returns the newest snapshot of each model that this process has, as holder or as standby: none, or one for
 // each configured model, nil where there is none yet.
 func (s *service) snapshots() []*train.Snapshot {
-	if t := s.tenure.Load(); t != nil {
-		return t.trainer.Snapshots()
-	}
-	if f := s.followed.Load(); f != nil {
-		return f.snapshots
-	}
-	return nil
+	_, snapshots, _ := s.serving()
+	return snapshots
 }
 
 // progressive returns the accuracy and mean log loss of the answers that a model gave before learning each record; NaN

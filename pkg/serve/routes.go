@@ -26,9 +26,9 @@ const (
 	stateTimeout = 10 * time.Second
 )
 
-func (s *Server) routes() http.Handler {
-	mux := http.NewServeMux()
-	for pattern, handler := range map[string]http.HandlerFunc{
+// pages are what is only read, by the pattern of the path.
+func (s *Server) pages() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
 		"/{$}":                     s.index,
 		"/healthz":                 s.healthz,
 		"/readyz":                  s.readyz,
@@ -36,8 +36,16 @@ func (s *Server) routes() http.Handler {
 		"/version":                 s.version,
 		"/api/status":              s.status,
 		"/api/models/{name}/state": s.state,
-	} {
+	}
+}
+
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, handler := range s.pages() {
 		mux.HandleFunc(pattern, readOnly(handler))
+	}
+	for pattern, handler := range s.predictions() {
+		mux.HandleFunc(pattern, handler)
 	}
 	mux.HandleFunc("/", noSuchPath)
 	return mux
@@ -76,7 +84,11 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
-	reasons := s.cfg.Unready()
+	writeReady(w, s.cfg.Unready())
+}
+
+// writeReady answers whether something is ready: it is if there is no reason why not.
+func writeReady(w http.ResponseWriter, reasons []string) {
 	code := http.StatusOK
 	if len(reasons) > 0 {
 		code = http.StatusServiceUnavailable

@@ -1,5 +1,5 @@
-// Package serve is the service's HTTP side: probes, metrics, status, and the models' states; and, on an address of its own,
-// what only operators may do.
+// Package serve is the service's HTTP side: probes, metrics, status, predictions, and the models' states; and, on an address of
+// its own, what only operators may do.
 //
 // It knows neither Kafka nor how a model learns: everything it shows comes from the functions and interfaces of
 // [Config] and [AdminConfig].
@@ -36,10 +36,13 @@ type State struct {
 // ErrNoState says that a model has nothing to give yet.
 var ErrNoState = errors.New("the model has no state yet")
 
-// Observer is told of each request: the pattern of its route, its method, the status code, and the time that the
-// answer took. The values of handler and method come from a small fixed set.
+// Observer is told what was asked and answered.
 type Observer interface {
+	// Requested tells of each request: the pattern of its route, its method, the status code, and the time that the answer
+	// took. The values of handler and method come from a small fixed set.
 	Requested(handler, method string, code int, took time.Duration)
+	// Predicted says how many rows a model was asked for that it answered with class 0, and how many with class 1.
+	Predicted(model string, class0, class1 int)
 }
 
 // Version says which build this is.
@@ -61,6 +64,8 @@ type Config struct {
 	Metrics  http.Handler
 	Observer Observer
 	Log      *zap.Logger
+	// Predictor returns what answers for a model now, or ErrNoModel, or ErrNoState.
+	Predictor func(model string) (Predictor, error)
 }
 
 // Server serves one address.
@@ -68,11 +73,12 @@ type Server struct {
 	*web
 	cfg    Config
 	states chan struct{} // holds one value for each state being made or sent
+	large  chan struct{} // holds one value for each large request for predictions being answered
 }
 
 // New returns a server that does not listen yet.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg, states: make(chan struct{}, maxStates)}
+	s := &Server{cfg: cfg, states: make(chan struct{}, maxStates), large: make(chan struct{}, maxLarge)}
 	s.web = newWeb("LEARNER_HTTP_ADDR", cfg.Addr, s.routes(), cfg.Observer, cfg.Log)
 	return s
 }

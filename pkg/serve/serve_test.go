@@ -43,7 +43,7 @@ func (m models) State(ctx context.Context, name, format string) (State, error) {
 		return State{}, ctx.Err()
 	}
 	if format != "safetensors" {
-		return State{Data: []byte(format), Records: 12345}, nil
+		return State{Data: []byte(`{"` + format + `":1}`), Records: 12345}, nil
 	}
 	return State{Data: m.state, Records: 12345}, nil
 }
@@ -61,6 +61,12 @@ func (r *requests) Requested(handler, method string, code int, took time.Duratio
 		handler = "negative time"
 	}
 	r.seen = append(r.seen, fmt.Sprint(handler, " ", method, " ", code))
+}
+
+func (r *requests) Predicted(model string, class0, class1 int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen = append(r.seen, fmt.Sprint(model, " ", class0, " ", class1))
 }
 
 func (r *requests) has(want string) bool {
@@ -91,6 +97,8 @@ func start(t *testing.T, change func(cfg *Config), tune func(s *Server)) *fixtur
 		Metrics:  http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "learner_ready 1\n") }),
 		Observer: requests,
 		Log:      zap.NewNop(),
+
+		Predictor: predictor,
 	}
 	if change != nil {
 		change(&cfg)
@@ -131,7 +139,13 @@ type reply struct {
 
 func (f *fixture) do(method, path string, header ...string) reply {
 	f.t.Helper()
-	req, err := http.NewRequestWithContext(f.t.Context(), method, "http://"+f.server.Addr().String()+path, http.NoBody)
+	return f.send(method, path, "", header...)
+}
+
+// send makes a request with a body, and holds the answer against the OpenAPI document.
+func (f *fixture) send(method, path, body string, header ...string) reply {
+	f.t.Helper()
+	req, err := http.NewRequestWithContext(f.t.Context(), method, "http://"+f.server.Addr().String()+path, strings.NewReader(body))
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -142,12 +156,14 @@ func (f *fixture) do(method, path string, header ...string) reply {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	body, err := io.ReadAll(resp.Body)
+	text, err := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return reply{resp.StatusCode, resp.Header, string(body)}
+	got := reply{resp.StatusCode, resp.Header, string(text)}
+	documented(f.t, req, body, got)
+	return got
 }
 
 func TestRoutes(t *testing.T) {
@@ -167,8 +183,8 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/api/status", 200, "application/json", `{"accuracy":0.75,"loss":null}` + "\n", "/api/status"},
 		{"GET", "/api/models/logistic/state", 200, "application/octet-stream", "weights", "/api/models/{name}/state"},
 		{"GET", "/api/models/logistic/state?format=safetensors", 200, "application/octet-stream", "weights", "/api/models/{name}/state"},
-		{"GET", "/api/models/logistic/state?format=onnx", 200, "application/octet-stream", "onnx", "/api/models/{name}/state"},
-		{"GET", "/api/models/logistic/state?format=json", 200, "application/json", "json", "/api/models/{name}/state"},
+		{"GET", "/api/models/logistic/state?format=onnx", 200, "application/octet-stream", `{"onnx":1}`, "/api/models/{name}/state"},
+		{"GET", "/api/models/logistic/state?format=json", 200, "application/json", `{"json":1}`, "/api/models/{name}/state"},
 		{
 			"GET", "/api/models/logistic/state?format=pmml", 400, "application/json",
 			`{"error":"no format \"pmml\" (there is: json, onnx, safetensors)"}` + "\n", "/api/models/{name}/state",
@@ -450,7 +466,7 @@ func TestListenNamesTheAddress(t *testing.T) {
 func TestStopFinishesOpenRequests(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	f := start(t, func(cfg *Config) {
-		cfg.Status = func() any { close(entered); <-leave; return "done" }
+		cfg.Status = func() any { close(entered); <-leave; return map[string]bool{"done": true} }
 	}, nil)
 	replies := make(chan reply, 1)
 	go func() { replies <- f.do("GET", "/api/status") }()
@@ -463,7 +479,7 @@ func TestStopFinishesOpenRequests(t *testing.T) {
 	case <-time.After(50 * time.Millisecond):
 	}
 	close(leave)
-	if got := <-replies; got.code != 200 || got.body != "\"done\"\n" {
+	if got := <-replies; got.code != 200 || got.body != `{"done":true}`+"\n" {
 		t.Errorf("%d %q", got.code, got.body)
 	}
 	if err := <-stopped; err != nil {
