@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint bits dashboard fuzz bench bench-kafka bench-checkpoints bench-models pgo figures kafka-test ci image
+.PHONY: help build test race lint bits dashboard fuzz bench bench-kafka bench-checkpoints bench-predict bench-models pgo figures kafka-test ci image
 
 FUZZTIME ?= 1m
 VERSION  ?= $(shell git describe --tags --always --dirty)
@@ -42,6 +42,9 @@ bench-kafka: ## The same on a real Apache Kafka that is started for it, to bench
 
 bench-checkpoints: ## Measure what checkpoints cost, and how soon a restart learns.
 	$(BENCH) -checkpoints -records 3000000
+
+bench-predict: ## Measure how soon predictions are answered during a replay, and what they cost it.
+	$(BENCH) -predict -records 3000000
 
 bench-models: ## Measure what a record costs each kind of model, and what more cores bring.
 	go test -run '^$$' -bench 'Cost|Cores' -benchtime 300x ./pkg/sgd | tr '\t' '\n'

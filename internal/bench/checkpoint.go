@@ -33,9 +33,9 @@ func checkpoints(ctx context.Context, c *cluster, dir string, o *options) error 
 		return err
 	}
 	addr, topic, records := c.addrs[0], t.name, o.records
-	binary := filepath.Join(dir, "learner")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "learner/cmd/learner").CombinedOutput(); err != nil {
-		return fmt.Errorf("build the service: %w: %s", err, out)
+	binary, err := buildService(ctx, dir)
+	if err != nil {
+		return err
 	}
 	var with, without, ratio []float64
 	commits := 0
@@ -87,10 +87,20 @@ func checkpoints(ctx context.Context, c *cluster, dir string, o *options) error 
 	return nil
 }
 
+// buildService builds the service into a directory.
+func buildService(ctx context.Context, dir string) (binary string, err error) {
+	binary = filepath.Join(dir, "learner")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "learner/cmd/learner").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the service: %w: %s", err, out)
+	}
+	return binary, nil
+}
+
 // serviceProcess is a learner that runs as a process of its own.
 type serviceProcess struct {
 	process *exec.Cmd
-	url     string
+	addr    string // of its HTTP server
+	url     string // of its status
 	last    serviceStatus
 }
 
@@ -110,18 +120,20 @@ func (s *serviceStatus) records() int {
 	return s.Models[0].Records
 }
 
-func startService(ctx context.Context, binary, dir, addr, topic, group string, interval time.Duration) (*serviceProcess, error) {
+// startService starts the service on a topic, from its beginning. env are more variables, or others.
+func startService(ctx context.Context, binary, dir, addr, topic, group string, interval time.Duration, env ...string) (*serviceProcess, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	web := listener.Addr().String()
 	_ = listener.Close() // the service takes the port
-	s := &serviceProcess{process: exec.CommandContext(ctx, binary), url: "http://" + web + "/api/status"}
+	s := &serviceProcess{process: exec.CommandContext(ctx, binary), addr: web, url: "http://" + web + "/api/status"}
 	s.process.Dir, s.process.Stderr = dir, io.Discard
 	s.process.Env = append(os.Environ(),
 		"CCLOUD_BOOTSTRAP_ENDPOINT="+addr, "LEARNER_TRAIN_TOPIC="+topic, "LEARNER_TEST_TOPIC="+topic+"-test", "LEARNER_GROUP="+group,
 		"LEARNER_HTTP_ADDR="+web, "LEARNER_ADMIN_ADDR=none", "LEARNER_MODELS=logistic", "LEARNER_CHECKPOINT_INTERVAL="+interval.String())
+	s.process.Env = append(s.process.Env, env...) // of several of one name the last counts
 	return s, s.process.Start()
 }
 

@@ -21,7 +21,7 @@ type options struct {
 	records, partitions, runs int
 	brokers, out, python      string
 	profiles                  string
-	checkpoints               bool
+	checkpoints, predictions  bool
 }
 
 func main() {
@@ -34,6 +34,7 @@ func main() {
 	flag.StringVar(&o.python, "python", "python3", "the Python to look for Vowpal Wabbit in")
 	flag.StringVar(&o.profiles, "cpuprofile", "", "directory to write CPU profiles of the whole way to, instead")
 	flag.BoolVar(&o.checkpoints, "checkpoints", false, "measure what checkpoints cost and how soon a restart learns, instead")
+	flag.BoolVar(&o.predictions, "predict", false, "measure how soon predictions are answered during a replay, and what they cost it, instead")
 	serve := flag.Int("broker", 0, "be this many brokers (used by the benchmark itself)")
 	task := flag.String("child", "", "do this job (used by the benchmark itself)")
 	flag.Parse()
@@ -71,6 +72,8 @@ func run(ctx context.Context, o *options) (err error) {
 	switch {
 	case o.checkpoints:
 		return checkpoints(ctx, c, dir, o)
+	case o.predictions:
+		return predictions(ctx, c, dir, o)
 	case o.profiles != "":
 		return profiles(ctx, c, o)
 	}
