@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -291,5 +292,54 @@ func TestAdminWantsAToken(t *testing.T) {
 	}
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("after %s", took)
+	}
+}
+
+// What strangers do on both addresses changes nothing of what is learned.
+func TestStrangersDoNotDisturbLearning(t *testing.T) {
+	t.Parallel()
+	c, b := embedded(t, broker.Options{})
+	c.create(t, 2, nil)
+	const rows = 3000
+	c.write(t, susyLines(t)[:rows])
+	want := c.reference(t)
+
+	hurry := slowly(b, c.train, 5*time.Millisecond)
+	s := startService(t, c, "LEARNER_ADMIN_ADDR=127.0.0.1:0", "LEARNER_ADMIN_TOKEN=token")
+	addresses := []string{strings.TrimPrefix(s.url, "http://"), strings.TrimPrefix(s.adminURL(), "http://")}
+	ctx, stop := context.WithCancel(t.Context())
+	var wait sync.WaitGroup
+	opened := make([]atomic.Int64, len(addresses))
+	for i, address := range addresses {
+		wait.Go(func() {
+			var held []net.Conn
+			for ctx.Err() == nil {
+				conn, err := net.Dial("tcp", address)
+				if err != nil {
+					t.Errorf("stranger %d: %v", len(held), err)
+					break
+				}
+				held = append(held, conn)
+				opened[i].Add(1)
+				_, _ = io.WriteString(conn, []string{
+					"", "GET /api/sta", "POST /v2/models/logistic/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n{\"inputs\":[",
+					"POST /checkpoint HTTP/1.1\r\nHost: localhost\r\n\r\n", "PUT /log/level HTTP/1.1\r\nHost: localhost\r\nContent-Length: 17\r\n\r\n{\"level\":\"error\"}",
+					"\x16\x03\x01\x02\x00\x01", "DELETE / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+				}[len(held)%7])
+				time.Sleep(2 * time.Millisecond)
+			}
+			for _, conn := range held {
+				_ = conn.Close()
+			}
+		})
+	}
+	s.eventually("has more strangers than places", func() bool { return opened[0].Load() > 300 && opened[1].Load() > 300 })
+	hurry()
+	s.learns(rows)
+	stop()
+	wait.Wait()
+	same(t, "after strangers", s.state(), want)
+	if level := s.log.String(); strings.Contains(level, "log level changed") {
+		t.Error("a stranger changed the level of the log")
 	}
 }
