@@ -170,7 +170,7 @@ var (
 
 	// units are those of Grafana's that fit what is shown.
 	units = []string{
-		"binBps", "bytes", "cpm", "cps", "none", "percentunit", "recps", "reqps", "s", "sci", "short",
+		"binBps", "bytes", "cpm", "cps", "none", "percentunit", "recps", "reqps", "rowsps", "s", "sci", "short",
 	}
 )
 
