@@ -12,6 +12,7 @@ import (
 
 	"learner/internal/broker"
 	"learner/pkg/producer"
+	"learner/pkg/susy"
 )
 
 // demoFlags are the flags of `learner demo`.
@@ -59,6 +60,9 @@ func demo(ctx context.Context, p *process) error {
 		return err
 	}
 	next := generated(f.seed)
+	if f.data == "" && len(cfg.Columns) == 0 {
+		cfg.Columns = susy.Columns[:]
+	}
 	if f.data != "" {
 		file, err := os.Open(f.data)
 		if err != nil {
@@ -97,8 +101,8 @@ func demo(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(p.stdout, "Embedded broker on %s. Status: http://%s/api/status  Metrics: http://%[2]s/metrics\n",
-		embedded.Addrs()[0], browsable(s.server.Addr()))
+	_, _ = fmt.Fprintf(p.stdout, "Live page: http://%s/\nEmbedded broker on %s. Status: http://%[1]s/api/status  Metrics: http://%[1]s/metrics\n",
+		browsable(s.server.Addr()), embedded.Addrs()[0])
 
 	var wait sync.WaitGroup
 	var fed, ran error

@@ -33,13 +33,25 @@ type scores struct {
 	Brier       serve.Float `json:"brier"`
 	Calibration serve.Float `json:"calibration_error"`
 	Confusion   [2][2]int   `json:"confusion"` // [actual][predicted]
+	Bins        [10]bin     `json:"calibration"`
+}
+
+// bin is a tenth of the probabilities in a calibration curve.
+type bin struct {
+	Records   int         `json:"records"`
+	Predicted serve.Float `json:"predicted"` // mean
+	Observed  serve.Float `json:"observed"`  // share of label 1
 }
 
 func shown(s evaluate.Scores) scores {
-	return scores{
+	show := scores{
 		Accuracy: serve.Float(s.Accuracy), Loss: serve.Float(s.LogLoss), AUC: serve.Float(s.AUC),
 		Brier: serve.Float(s.Brier), Calibration: serve.Float(s.CalibrationError), Confusion: s.Confusion,
 	}
+	for i, b := range s.Calibration {
+		show.Bins[i] = bin{b.Records, serve.Float(b.Predicted), serve.Float(b.Observed)}
+	}
+	return show
 }
 
 // evaluate keeps measuring the newest snapshots on the newest test records until ctx ends.
@@ -47,6 +59,7 @@ func (s *service) evaluate(ctx context.Context) {
 	refused := refusals{log: s.log, topic: s.cfg.TestTopic}
 	e := &evaluation{service: s, refuse: func(partition int32, offset int64, bad *record.Bad) {
 		s.metrics.Test.Refused(partition, offset, bad)
+		s.testSkipped.note(bad)
 		refused.note(partition, offset, bad)
 	}}
 	e.empty(0)

@@ -165,14 +165,14 @@ func (k *keeper) resume(ctx context.Context, d *checkpoint.Decision) (*train.Cut
 		k.log.Error("retention has taken records that were not learned", zap.Int32("partition", p), zap.Int64("offsets", n))
 	}
 	k.lineage = c.ID.Lineage
-	k.mark(c.ID, k.tenure.Generation().ID)
+	k.mark(c, k.tenure.Generation().ID)
 	return cutOf(c), nil
 }
 
 // mark notes what this process has committed or restored.
-func (k *keeper) mark(id checkpoint.ID, generation int32) {
-	k.kept.Store(&keptMark{id: id, generation: generation})
-	k.metrics.Lineage(id.Lineage, id.Sequence)
+func (k *keeper) mark(c *checkpoint.Checkpoint, generation int32) {
+	k.kept.Store(&keptMark{id: c.ID, made: c.Created, generation: generation})
+	k.metrics.Lineage(c.ID.Lineage, c.ID.Sequence)
 }
 
 // checkLog finds out whether the topic is the one that the checkpoint saw. A log that ends too early is asked again for
@@ -401,7 +401,7 @@ func (k *keeper) put(ctx context.Context, cut *train.Cut) error {
 	k.committed = append(k.committed, c.ID)
 	k.metrics.Committed()
 	k.metrics.CheckpointKept(c.Created)
-	k.mark(c.ID, k.joined.ID)
+	k.mark(c, k.joined.ID)
 	k.prune(ctx)
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -50,6 +51,7 @@ func (o *observer) lastTime(partition int32) (time.Time, bool) {
 // Refused implements train.Observer.
 func (o *observer) Refused(partition int32, offset int64, bad *record.Bad) {
 	o.Metrics.Refused(partition, offset, bad)
+	o.service.trainSkipped.note(bad)
 	o.refused.note(partition, offset, bad)
 }
 
@@ -89,6 +91,19 @@ func (o *observer) Compared(c *train.Comparison) { o.service.compared(c) }
 
 // classes is how many labels there are: the task is binary classification.
 const classes = 2
+
+// skipped counts refused records by reason. Any goroutine may use it.
+type skipped [256]atomic.Int64
+
+func (s *skipped) note(bad *record.Bad) { s[bad.Reason].Add(1) }
+
+func (s *skipped) byReason() map[string]int64 {
+	counts := make(map[string]int64)
+	for _, reason := range record.Reasons() {
+		counts[reason.String()] = s[reason].Load()
+	}
+	return counts
+}
 
 // refusals logs refused records, at most one a second for each reason, so that a bad producer does not fill the log.
 type refusals struct {

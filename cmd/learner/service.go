@@ -26,6 +26,7 @@ import (
 //
 //	goroutine     started and waited for by  ends when                        it alone touches
 //	HTTP, admin   run                        all others have ended            its listener
+//	sampler       HTTP                       all others have ended            what it adds to serve's history
 //	membership    run                        context, after the tenure        member id, generation
 //	tenure        membership                 the partitions are lost          the trainer's Run
 //	reader        tenure                     the trainer has ended            see consumer.Reader
@@ -51,11 +52,15 @@ type service struct {
 	kept       atomic.Pointer[keptMark]             // what this process committed or restored last as holder
 	names      atomic.Pointer[[]string]             // of the features, see featureNames; nil before they were needed
 	stopping   atomic.Bool
+
+	trainSkipped, testSkipped skipped
+	effects                   effectCache
 }
 
-// keptMark is a checkpoint, and the generation in which it was committed or restored.
+// keptMark is a checkpoint, when it was made, and the generation in which it was committed or restored.
 type keptMark struct {
 	id         checkpoint.ID
+	made       time.Time
 	generation int32
 }
 
@@ -116,7 +121,8 @@ func newService(cfg *Config, log *zap.Logger, level zap.AtomicLevel) (*service, 
 		Version:  serve.Version{Version: build.Version, Revision: build.Revision, Go: build.Go},
 		Alive:    func() error { return nil },
 		Unready:  s.unready,
-		Status:   func() any { return s.status() },
+		Status:   func() any { return s.wholeStatus() },
+		Live:     s.live(),
 		Models:   s,
 		Metrics:  s.scraped(metrics.Handler(registry)),
 		Observer: s.metrics,

@@ -24,10 +24,14 @@ type status struct {
 	Group      string        `json:"group"`
 	TrainTopic string        `json:"train_topic"`
 	TestTopic  string        `json:"test_topic"`
-	Lineage    string        `json:"lineage"`  // the history that the models belong to
-	Sequence   int64         `json:"sequence"` // of the checkpoint that was committed, restored, or followed last
-	Writer     string        `json:"writer"`   // of that checkpoint
+	Lineage    string        `json:"lineage"`         // the history that the models belong to
+	Sequence   int64         `json:"sequence"`        // of the checkpoint that was committed, restored, or followed last
+	Writer     string        `json:"writer"`          // of that checkpoint
+	Kept       *time.Time    `json:"checkpoint_time"` // when that checkpoint was made; null: there is none
 	CaughtUp   bool          `json:"caught_up"`
+	Replay     *replayStatus `json:"replay"`      // of the log as it was at the start; null: it is learned, or not known yet
+	Lag        int64         `json:"lag_records"` // of all partitions
+	Behind     serve.Float   `json:"lag_seconds"` // of the partition that is furthest behind
 	Gap        bool          `json:"gap"`
 	Features   int           `json:"features"`
 	Partitions []partition   `json:"partitions"`
@@ -40,6 +44,19 @@ type status struct {
 	Drift     []driftStatus    `json:"drift"`
 	Stability []featureStatus  `json:"stability"`
 	Events    []eventStatus    `json:"events"` // the newest, oldest first
+	Skipped   skippedStatus    `json:"skipped"`
+}
+
+// replayStatus says how much of a range is learned, in offsets.
+type replayStatus struct {
+	Done    int64 `json:"done_records"`
+	Records int64 `json:"records"`
+}
+
+// skippedStatus are the records refused since the process started, by topic and reason.
+type skippedStatus struct {
+	Train map[string]int64 `json:"train"`
+	Test  map[string]int64 `json:"test"`
 }
 
 // partition is one partition of the train topic.
@@ -70,9 +87,22 @@ type modelStatus struct {
 	RecentAccuracy serve.Float      `json:"recent_accuracy"`
 	RecentLoss     serve.Float      `json:"recent_loss"`
 	Comparison     *modelComparison `json:"comparison"` // with the champion; null: this is the champion
+
+	Effects []effect `json:"effects,omitempty"` // what each feature does to the answer, the largest first
 }
 
-// status gathers what /api/status shows.
+// wholeStatus gathers what /api/status shows.
+func (s *service) wholeStatus() status {
+	st := s.status()
+	for i, snapshot := range s.snapshots() {
+		if snapshot != nil && i < len(st.Models) {
+			st.Models[i].Effects = s.effects.of(snapshot, s.cfg)
+		}
+	}
+	return st
+}
+
+// status gathers what /api/status shows but the models' effects, which can be long.
 func (s *service) status() status {
 	reasons := s.unready()
 	st := status{
@@ -80,6 +110,7 @@ func (s *service) status() status {
 		Group: s.cfg.Group, TrainTopic: s.cfg.TrainTopic, TestTopic: s.cfg.TestTopic, Test: s.tests.Load(),
 		Models: []modelStatus{}, Partitions: []partition{}, Baselines: []baselineStatus{}, Drift: []driftStatus{},
 		Stability: []featureStatus{}, Events: []eventStatus{},
+		Skipped: skippedStatus{Train: s.trainSkipped.byReason(), Test: s.testSkipped.byReason()},
 	}
 	if m := s.membership.Load(); m != nil {
 		st.Role = m.State
@@ -88,7 +119,7 @@ func (s *service) status() status {
 		st.Note = f.note
 		if c := f.checkpoint; c != nil {
 			st.Lineage, st.Sequence, st.Writer = c.ID.Lineage, c.ID.Sequence, c.ID.Writer
-			st.Gap, st.Features = c.Gap, c.Features
+			st.Kept, st.Gap, st.Features = &c.Created, c.Gap, c.Features
 			for _, p := range c.Partitions {
 				st.Partitions = append(st.Partitions, partition{Learned: p.Next, PartitionProgress: train.PartitionProgress{
 					Partition: p.Partition, Next: p.Next, Start: p.Start, Settled: p.Settled, End: p.End,
@@ -100,8 +131,9 @@ func (s *service) status() status {
 		progress := t.trainer.Progress()
 		st.CaughtUp, st.Gap, st.Features = progress.CaughtUp, progress.Gap, progress.Features
 		st.Partitions = t.partitions()
+		st.measureLag()
 		if kept := s.kept.Load(); kept != nil {
-			st.Lineage, st.Sequence, st.Writer = kept.id.Lineage, kept.id.Sequence, kept.id.Writer
+			st.Lineage, st.Sequence, st.Writer, st.Kept = kept.id.Lineage, kept.id.Sequence, kept.id.Writer, &kept.made
 		}
 	}
 	for i, snapshot := range s.snapshots() {
@@ -121,6 +153,22 @@ func (s *service) status() status {
 		st.compare(c, s.cfg)
 	}
 	return st
+}
+
+// measureLag sums the partitions up.
+func (st *status) measureLag() {
+	var replay replayStatus
+	for _, p := range st.Partitions {
+		st.Lag += p.Records
+		if b := float64(p.Behind); b > float64(st.Behind) || math.IsNaN(b) {
+			st.Behind = p.Behind
+		}
+		replay.Done += min(p.Learned, p.End) - p.Start
+		replay.Records += p.End - p.Start
+	}
+	if !st.CaughtUp && replay.Records > 0 {
+		st.Replay = &replay
+	}
 }
 
 // snapshots returns the newest snapshot of each model that this process has, as holder or as standby: none, or one for

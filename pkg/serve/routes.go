@@ -5,11 +5,9 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	_ "embed"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"html/template"
 	"maps"
 	"mime"
 	"net/http"
@@ -34,7 +32,10 @@ func (s *Server) pages() map[string]http.HandlerFunc {
 		"/readyz":                  s.readyz,
 		"/metrics":                 s.cfg.Metrics.ServeHTTP,
 		"/version":                 s.version,
+		"/web/{name...}":           s.file,
 		"/api/status":              s.status,
+		"/api/history":             s.samples,
+		"/api/events":              s.events,
 		"/api/models/{name}/state": s.state,
 	}
 }
@@ -54,23 +55,6 @@ func (s *Server) routes() http.Handler {
 // readOnly refuses every method but GET and HEAD.
 func readOnly(next http.HandlerFunc) http.HandlerFunc {
 	return only(next, http.MethodGet, http.MethodHead)
-}
-
-//go:embed index.html
-var indexText string
-
-var indexPage = template.Must(template.New("index").Parse(indexText))
-
-func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
-	var page bytes.Buffer
-	if err := indexPage.Execute(&page, s.cfg.Models.Names()); err != nil {
-		writeError(w, http.StatusInternalServerError, "write the page: "+err.Error())
-		return
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
-	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(page.Bytes()) // a client that went away needs no answer
 }
 
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {

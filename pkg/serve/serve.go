@@ -1,5 +1,5 @@
-// Package serve is the service's HTTP side: probes, metrics, status, predictions, and the models' states; and, on an address of
-// its own, what only operators may do.
+// Package serve is the service's HTTP side: the page, probes, metrics, status, predictions, and the models' states; and, on
+// an address of its own, what only operators may do.
 //
 // It knows neither Kafka nor how a model learns: everything it shows comes from the functions and interfaces of
 // [Config] and [AdminConfig].
@@ -7,6 +7,7 @@
 // | goroutine | started and waited for by | ends when | it alone touches |
 // |---|---|---|---|
 // | accept | Run | Shutdown | its listener |
+// | sample | Run | its context | what it adds to the history |
 // | one for each connection | net/http; Shutdown waits, up to the grace | the client or a timeout ends it | its connection |
 package serve
 
@@ -14,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -60,6 +62,7 @@ type Config struct {
 	Alive    func() error    // why the process should be restarted, or nil
 	Unready  func() []string // why the service is not ready; none: it is
 	Status   func() any      // what /api/status shows, as encoding/json writes it; floats that may be NaN as Float
+	Live     Live            // what the page shows of now
 	Models   Models
 	Metrics  http.Handler
 	Observer Observer
@@ -74,11 +77,35 @@ type Server struct {
 	cfg    Config
 	states chan struct{} // holds one value for each state being made or sent
 	large  chan struct{} // holds one value for each large request for predictions being answered
+
+	history     *history
+	streams     chan struct{} // holds one value for each stream of events
+	ending      chan struct{} // closed when the server stops
+	every       time.Duration // between two samples
+	streamWrite time.Duration
+	ping        time.Duration
 }
 
 // New returns a server that does not listen yet.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg, states: make(chan struct{}, maxStates), large: make(chan struct{}, maxLarge)}
+	s := &Server{
+		cfg: cfg, states: make(chan struct{}, maxStates), large: make(chan struct{}, maxLarge),
+		history: newHistory(), streams: make(chan struct{}, maxStreams), ending: make(chan struct{}),
+		every: sampleEvery, streamWrite: streamWrite, ping: pingEvery,
+	}
 	s.web = newWeb("LEARNER_HTTP_ADDR", cfg.Addr, s.routes(), cfg.Observer, cfg.Log)
+	s.http.RegisterOnShutdown(func() { close(s.ending) })
 	return s
+}
+
+// Run serves and takes samples until ctx ends, then finishes the open requests for a few seconds and closes what is left.
+// Listen must have succeeded.
+func (s *Server) Run(ctx context.Context) error {
+	sampling, stop := context.WithCancel(ctx)
+	var wait sync.WaitGroup
+	wait.Go(func() { s.sample(sampling) })
+	err := s.web.Run(ctx)
+	stop()
+	wait.Wait()
+	return err
 }

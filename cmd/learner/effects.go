@@ -1,0 +1,75 @@
+package main
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"learner/pkg/serve"
+	"learner/pkg/sgd"
+	"learner/pkg/train"
+)
+
+const (
+	maxEffects   = 784             // features of a row that effects are shown of: they cost an answer for each
+	effectsPause = 5 * time.Second // between two computations for a model, at least
+	effectsShare = 50              // and at least this many times what the last one took
+)
+
+// effect is what a feature does to the answers of a model.
+type effect struct {
+	Feature string      `json:"feature"`
+	LogOdds serve.Float `json:"log_odds"` // by how much they rise when it stands one deviation above its mean
+}
+
+// effectCache keeps the newest effects of each model. They are computed by whoever asks, on no goroutine that learns.
+type effectCache struct {
+	mu     sync.Mutex
+	models map[string]*cachedEffects // guarded by mu, by name
+}
+
+type cachedEffects struct {
+	snapshot *train.Snapshot
+	effects  []effect
+	next     time.Time // not computed anew before
+}
+
+// of returns the effects of a snapshot, or of one of the same model a few seconds before: the largest first.
+func (c *effectCache) of(snapshot *train.Snapshot, cfg *Config) []effect {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.models == nil {
+		c.models = make(map[string]*cachedEffects)
+	}
+	cached := c.models[snapshot.Model]
+	if cached == nil {
+		cached = &cachedEffects{}
+		c.models[snapshot.Model] = cached
+	}
+	start := time.Now()
+	if snapshot == cached.snapshot || start.Before(cached.next) && cached.snapshot.Features == snapshot.Features {
+		return cached.effects
+	}
+	cached.snapshot, cached.effects = snapshot, effectsOf(snapshot, cfg)
+	cached.next = time.Now().Add(max(effectsPause, effectsShare*time.Since(start)))
+	return cached.effects
+}
+
+// effectsOf returns the effects of a snapshot; nil where it has none, or too many.
+func effectsOf(snapshot *train.Snapshot, cfg *Config) []effect {
+	if snapshot.Predictor == nil || snapshot.Features > maxEffects {
+		return nil
+	}
+	values := make([]float64, snapshot.Features)
+	sgd.Effects(snapshot.Predictor, values)
+	effects := make([]effect, len(values))
+	for i, v := range values {
+		effects[i] = effect{cfg.featureName(i), serve.Float(v)}
+	}
+	slices.SortStableFunc(effects, func(a, b effect) int {
+		return cmp.Compare(math.Abs(float64(b.LogOdds)), math.Abs(float64(a.LogOdds)))
+	})
+	return effects
+}
