@@ -39,7 +39,9 @@ func (r *running) adminURL() string {
 // request sends a request, and returns the status code and everything else of the answer.
 func request(t *testing.T, method, url, body string, header ...string) (code int, answer string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,8 +54,11 @@ func request(t *testing.T, method, url, body string, header ...string) (code int
 		t.Fatal(err)
 	}
 	defer func() { _ = response.Body.Close() }()
+	if strings.HasPrefix(response.Header.Get("Content-Type"), "text/event-stream") { // which has no end
+		time.AfterFunc(500*time.Millisecond, cancel)
+	}
 	text, err := io.ReadAll(response.Body)
-	if err != nil {
+	if err != nil && !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	return response.StatusCode, fmt.Sprint(response.Header) + "\n" + string(text)
@@ -237,14 +242,13 @@ func TestEndpointsShowNoSecret(t *testing.T) {
 		asked++
 	}
 	paths := []string{
-		"/", "/healthz", "/readyz", "/readyz?verbose", "/metrics", "/version", "/api/status", "/api/history", "/api/models/logistic/state", "/api/models/x/state",
+		"/", "/healthz", "/readyz", "/readyz?verbose", "/metrics", "/version", "/api/status", "/api/history", "/api/events", "/api/models/logistic/state", "/api/models/x/state",
 		"/openapi.yaml", "/v1/models/logistic:predict", "/v2", "/v2/health/ready", "/v2/models/logistic", "/v2/models/logistic/infer",
 		"/nothing", "/../.env", "/.env",
 	}
 	_, index := s.get("/")
-	for _, part := range strings.Split(string(index), `href="`)[1:] {
-		path, _, _ := strings.Cut(part, `"`)
-		paths = append(paths, path)
+	for _, link := range regexp.MustCompile(`(?:href|src)="([a-z/][^":]*)"`).FindAllStringSubmatch(string(index), -1) {
+		paths = append(paths, "/"+strings.TrimPrefix(link[1], "/"))
 	}
 	for _, path := range paths {
 		for _, method := range []string{"GET", "POST", "PUT", "DELETE", "OPTIONS"} {
@@ -274,7 +278,7 @@ func TestEndpointsShowNoSecret(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"/checkpoint: 200", "/log/level: 200", "/log/level: 400", "/debug/pprof/: 200", "/api/status: 200", ": 401", "REDACTED"} {
+	for _, want := range []string{"/checkpoint: 200", "/log/level: 200", "/log/level: 400", "/debug/pprof/: 200", "/api/status: 200", "/api/events: 200", "/web/page.js: 200", ": 401", "REDACTED"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("the walk has not seen %q", want)
 		}
