@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"learner/internal/turns"
 	"learner/pkg/checkpoint"
 	"learner/pkg/consumer"
 	"learner/pkg/metrics"
@@ -42,6 +42,7 @@ type service struct {
 	csv     *record.CSV
 	server  *serve.Server
 	admin   *serve.Admin // nil: there is none
+	turns   turns.Turns
 	started time.Time
 
 	tenure     atomic.Pointer[tenure]               // nil while another member holds the partitions
@@ -107,7 +108,7 @@ func newService(cfg *Config, log *zap.Logger, level zap.AtomicLevel) (*service, 
 	}
 	build := currentBuild()
 	registry := prometheus.NewRegistry()
-	s := &service{cfg: cfg, log: log, client: client, specs: specs, csv: csv, started: time.Now()}
+	s := &service{cfg: cfg, log: log, client: client, specs: specs, csv: csv, turns: turns.Begin(), started: time.Now()}
 	names := make([]string, len(specs))
 	for i, spec := range specs {
 		names[i] = spec.Name
@@ -237,7 +238,7 @@ func (s *service) learn(service, ctx context.Context, t *consumer.Tenure) error 
 		return err
 	}
 	reader := s.client.NewReader(consumer.ReaderConfig{
-		Topic: s.cfg.TrainTopic, Start: positions(from), Decoder: s.decoder, Workers: runtime.GOMAXPROCS(0), Logger: s.log,
+		Topic: s.cfg.TrainTopic, Start: positions(from), Decoder: s.decoder, Workers: s.turns.Cores(), Turns: s.turns, Logger: s.log,
 		Throttled: s.metrics.Throttled, Failed: s.fetchFailed,
 	})
 	learning, stop := context.WithCancel(ctx)
@@ -269,7 +270,8 @@ func (s *service) learn(service, ctx context.Context, t *consumer.Tenure) error 
 // training returns the configuration of a trainer that goes on from a cut.
 func (s *service) training(from *train.Cut, observer train.Observer) train.Config {
 	return train.Config{
-		Models: s.specs, Best: s.cfg.Champion == "best", TwinAge: s.cfg.TwinAge, Seed: s.cfg.Seed, From: from, Mode: s.mode(), Observer: observer, Logger: s.log,
+		Models: s.specs, Best: s.cfg.Champion == "best", TwinAge: s.cfg.TwinAge, Seed: s.cfg.Seed, From: from, Mode: s.mode(),
+		Turns: s.turns, Observer: observer, Logger: s.log,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"learner/internal/turns"
 	"learner/pkg/producer"
 	"learner/pkg/sgd"
 	"learner/pkg/train"
@@ -43,7 +44,8 @@ func (b *bench) freshness(ctx context.Context) error {
 // freshness sends records at a steady rate while a model learns them. Figures has quantiles of the time from sending a
 // record to the first snapshot that has learned it, in seconds; the wait of the producer for more records is part of it.
 func freshness(ctx context.Context, j *job, r *result) error {
-	client, reader, ends, err := open(ctx, j, csvDecoder)
+	turns := turns.Begin()
+	client, reader, ends, err := open(ctx, j, csvDecoder, turns)
 	if err != nil {
 		return err
 	}
@@ -57,7 +59,7 @@ func freshness(ctx context.Context, j *job, r *result) error {
 	}
 	learning, stopLearning := context.WithCancel(ctx)
 	f := &fresh{sent: make([][]time.Time, len(ends)), seen: make([]int64, len(ends)), done: stopLearning}
-	t, err := train.New(train.Config{Models: specs, TwinAge: twinAge, Seed: 1, Observer: f, Logger: zap.NewNop()})
+	t, err := train.New(train.Config{Models: specs, TwinAge: twinAge, Seed: 1, Turns: turns, Observer: f, Logger: zap.NewNop()})
 	if err != nil {
 		stopLearning()
 		return err

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +19,7 @@ import (
 
 const (
 	predictRate    = 2000 // requests/s
-	predictWorkers = 8    // each with a connection of its own
+	predictWorkers = 32   // each with a connection of its own
 	predictRows    = 256  // that are asked for in turn
 	predictTimeout = 10 * time.Second
 )
@@ -101,8 +100,8 @@ func questions(rows *rows, model string) ([][]byte, error) {
 	return all, nil
 }
 
-// traffic asks one service for predictions. A request is due at a time that depends on no answer, and its time is taken from then
-// on: where answers are late, those behind them are, too.
+// traffic asks one service for predictions. A request is due at a time that depends on no answer. Its time is taken from then on,
+// so where answers are late, those behind them are, too; where a connection waited for that time, from when it woke.
 type traffic struct {
 	addr      string
 	questions [][]byte // nil: it asks nothing
@@ -154,7 +153,11 @@ func (l *traffic) work(ctx context.Context) ([]prediction, error) {
 	for {
 		i := l.next.Add(1) - 1
 		due := l.began.Add(time.Duration(i) * time.Second / predictRate)
-		time.Sleep(time.Until(due))
+		begin := due
+		if wait := time.Until(due); wait > 0 {
+			time.Sleep(wait)
+			begin = time.Now()
+		}
 		if ctx.Err() != nil {
 			return all, nil
 		}
@@ -162,11 +165,12 @@ func (l *traffic) work(ctx context.Context) ([]prediction, error) {
 		if err != nil {
 			return all, err
 		}
-		all = append(all, prediction{time.Since(due), body})
+		all = append(all, prediction{time.Since(begin), body})
 	}
 }
 
-// ask sends one request and returns the answer's body.
+// ask sends one request and returns the answer's body. It reads only what the service's answers have, as what it takes of the
+// machine is taken from the service.
 func ask(conn net.Conn, in *bufio.Reader, question []byte) ([]byte, error) {
 	if err := conn.SetDeadline(time.Now().Add(predictTimeout)); err != nil {
 		return nil, err
@@ -174,16 +178,29 @@ func ask(conn net.Conn, in *bufio.Reader, question []byte) ([]byte, error) {
 	if _, err := conn.Write(question); err != nil {
 		return nil, err
 	}
-	answer, err := http.ReadResponse(in, nil)
-	if err != nil {
+	status, size := "", 0
+	for {
+		line, err := in.ReadSlice('\n')
+		if err != nil {
+			return nil, err
+		}
+		line = bytes.TrimSpace(line)
+		if status == "" {
+			status = string(line)
+		} else if length, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
+			if size, err = strconv.Atoi(string(length)); err != nil {
+				return nil, err
+			}
+		} else if len(line) == 0 {
+			break
+		}
+	}
+	body := make([]byte, size)
+	if _, err := io.ReadFull(in, body); err != nil {
 		return nil, err
 	}
-	body, err := io.ReadAll(answer.Body)
-	if err := errors.Join(err, answer.Body.Close()); err != nil {
-		return nil, err
-	}
-	if answer.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the service answers %s: %s", answer.Status, bytes.TrimSpace(body))
+	if status != "HTTP/1.1 200 OK" {
+		return nil, fmt.Errorf("the service answers %s: %s", status, bytes.TrimSpace(body))
 	}
 	return body, nil
 }

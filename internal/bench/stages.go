@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
+	"learner/internal/turns"
 	"learner/pkg/consumer"
 	"learner/pkg/evaluate"
 	"learner/pkg/record"
@@ -48,7 +48,7 @@ func csvDecoder() record.Decoder {
 }
 
 // open connects, and returns a reader at the start of the topic and the ends of its partitions.
-func open(ctx context.Context, j *job, decoder func() record.Decoder) (*consumer.Client, *consumer.Reader, map[int32]consumer.Offsets, error) {
+func open(ctx context.Context, j *job, decoder func() record.Decoder, turns turns.Turns) (*consumer.Client, *consumer.Reader, map[int32]consumer.Offsets, error) {
 	topics := []string{j.Topic}
 	if j.Tests != "" {
 		topics = append(topics, j.Tests)
@@ -67,14 +67,14 @@ func open(ctx context.Context, j *job, decoder func() record.Decoder) (*consumer
 		from[p] = consumer.Position{Offset: end.First}
 	}
 	return c, c.NewReader(consumer.ReaderConfig{
-		Topic: j.Topic, Start: from, Decoder: decoder, Workers: runtime.GOMAXPROCS(0), Logger: zap.NewNop(),
+		Topic: j.Topic, Start: from, Decoder: decoder, Workers: turns.Cores(), Turns: turns, Logger: zap.NewNop(),
 	}), ends, nil
 }
 
 // drain reads the topic to its end and throws the blocks away. Records are counted by their offsets: the topic has no
 // gaps.
 func drain(ctx context.Context, j *job, r *result, decoder func() record.Decoder) error {
-	_, reader, ends, err := open(ctx, j, decoder)
+	_, reader, ends, err := open(ctx, j, decoder, turns.Begin())
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,8 @@ func start(ctx context.Context, r *consumer.Reader) <-chan error {
 // learn reads the topic with models until they have caught up, and measures them on the test topic meanwhile, as the
 // service does.
 func learn(ctx context.Context, j *job, r *result) error {
-	client, reader, _, err := open(ctx, j, csvDecoder)
+	turns := turns.Begin()
+	client, reader, _, err := open(ctx, j, csvDecoder, turns)
 	if err != nil {
 		return err
 	}
@@ -120,7 +121,7 @@ func learn(ctx context.Context, j *job, r *result) error {
 	}
 	learning, caughtUp := context.WithCancel(ctx)
 	watch := &watcher{model: specs[0].Name, caughtUp: caughtUp, quarter: uint64(j.Records / 4)}
-	t, err := train.New(train.Config{Models: specs, TwinAge: twinAge, Seed: 1, Observer: watch, Logger: zap.NewNop()})
+	t, err := train.New(train.Config{Models: specs, TwinAge: twinAge, Seed: 1, Turns: turns, Observer: watch, Logger: zap.NewNop()})
 	if err != nil {
 		caughtUp()
 		return err

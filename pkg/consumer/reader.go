@@ -55,8 +55,9 @@ type ReaderConfig struct {
 	Until map[int32]int64
 	// Decoder makes the decoder of one worker. It may return nil: blocks then have batches and no rows.
 	Decoder func() record.Decoder
-	// Workers decode side by side.
+	// Workers decode side by side. Each holds Turns, when not nil, while it does.
 	Workers int
+	Turns   sync.Locker
 	// Budget bounds the bytes of records that were fetched and not yet released, divided among the partitions so
 	// that the one which is waited for always has room; 0: 32 MiB.
 	Budget int
@@ -700,6 +701,10 @@ func (r *Reader) handOn(ctx context.Context, p *partition, t *task) bool {
 
 // decode fills a task's block and corrects what was charged for it to what it holds.
 func (r *Reader) decode(t *task, dec record.Decoder, scratch *decompressor) {
+	if r.cfg.Turns != nil {
+		r.cfg.Turns.Lock()
+		defer r.cfg.Turns.Unlock()
+	}
 	b := t.block
 	if b.Batches == nil {
 		r.mu.Lock()

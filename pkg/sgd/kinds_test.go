@@ -141,15 +141,17 @@ func TestAnyNumberOfCoresGivesTheSameBits(t *testing.T) {
 	rows := hard(t, 3000)
 	for _, spec := range []string{"mix", "zoo"} {
 		var want string
-		for _, cores := range []int{1, 2, 5, 16} {
-			before := runtime.GOMAXPROCS(cores)
+		for _, n := range []int{1, 2, 5, 16} {
+			there, before := cores, runtime.GOMAXPROCS(n)
+			cores = n
 			m := newModel(t, spec, rows.Width, 3)
 			learnAll(m, rows, 1024)
 			runtime.GOMAXPROCS(before)
+			cores = there
 			if got := stateHash(t, m); want == "" {
 				want = got
 			} else if got != want {
-				t.Errorf("%s on %d cores: another state than on one", spec, cores)
+				t.Errorf("%s on %d cores: another state than on one", spec, n)
 			}
 		}
 	}

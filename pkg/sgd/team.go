@@ -26,6 +26,9 @@ type team struct {
 	blocks []block
 }
 
+// cores is how many workers a team has at most, where Go runs so many goroutines at once.
+var cores = runtime.NumCPU()
+
 // teamRows is how many rows make a block of a team: enough for handing it on not to count.
 const teamRows = 128
 
@@ -55,7 +58,7 @@ func (t *team) learn(rows *Rows, prob []float64) {
 		t.last[s] = -1
 	}
 	t.joined = 0
-	for range min(runtime.GOMAXPROCS(0), len(t.passed)) - 1 {
+	for range min(runtime.GOMAXPROCS(0), cores, len(t.passed)) - 1 {
 		t.wait.Add(1)
 		go t.work()
 	}

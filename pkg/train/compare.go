@@ -3,6 +3,7 @@ package train
 import (
 	"math"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"learner/internal/adwin"
@@ -28,6 +29,7 @@ type compare struct {
 	best  bool
 	age   uint64 // records between two copies; 0: there are none
 	see   Observer
+	turns sync.Locker
 	in    chan *Batch // has room for all there are, so that a learner never waits
 
 	records  uint64 // of the lineage
@@ -150,7 +152,7 @@ const (
 func newCompare(cfg *Config) *compare {
 	const championLimit, excessLimit = 100, 50
 	c := &compare{
-		specs: cfg.Models, seed: cfg.Seed, best: cfg.Best, age: cfg.TwinAge, see: cfg.Observer,
+		specs: cfg.Models, seed: cfg.Seed, best: cfg.Best, age: cfg.TwinAge, see: cfg.Observer, turns: cfg.Turns,
 		in:       make(chan *Batch, batchesAll),
 		majority: scores{recent: evaluate.NewRecent()},
 		last:     scores{recent: evaluate.NewRecent()},
@@ -207,6 +209,10 @@ func (c *compare) work() {
 
 // compare goes over a batch.
 func (c *compare) compare(b *Batch) {
+	if c.turns != nil {
+		c.turns.Lock()
+		defer c.turns.Unlock()
+	}
 	if c.width == 0 && b.Len() > 0 {
 		c.settle(b.Width)
 	}

@@ -2,6 +2,7 @@ package train
 
 import (
 	"maps"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -96,6 +97,7 @@ type learner struct {
 	seed  uint64
 	index int // in order of configuration; the first reports what was passed
 	see   Observer
+	turns sync.Locker
 	in    chan *Batch
 	// learned takes each batch from the learner that is the last to have learned it, before that one goes on to the next
 	// batch: so they come in order.
@@ -148,6 +150,10 @@ func (l *learner) run() {
 
 // learn goes over a batch: predict, score, then learn.
 func (l *learner) learn(b *Batch) {
+	if l.turns != nil {
+		l.turns.Lock()
+		defer l.turns.Unlock()
+	}
 	start := time.Now()
 	rows := b.Len()
 	if rows > 0 {

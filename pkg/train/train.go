@@ -57,6 +57,7 @@ type Config struct {
 	// fresh models, from where the source begins.
 	From     *Cut
 	Mode     Mode
+	Turns    sync.Locker // held by goroutines that compute, while they do; nil: they need no turns
 	Observer Observer
 	Logger   *zap.Logger
 }
@@ -122,7 +123,7 @@ func New(cfg Config) (*Trainer, error) {
 	t.compare = newCompare(&cfg)
 	for i, spec := range cfg.Models {
 		l := &learner{
-			spec: spec, seed: cfg.Seed, see: cfg.Observer, index: i,
+			spec: spec, seed: cfg.Seed, see: cfg.Observer, turns: cfg.Turns, index: i,
 			in: make(chan *Batch, batchesEach), learned: t.compare.in, ask: make(chan chan<- State), done: make(chan struct{}),
 			next: make(map[int32]int64), since: make(map[int32]int64),
 		}
