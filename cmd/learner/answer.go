@@ -27,6 +27,7 @@ func (s *service) serving() (lineage string, snapshots []*train.Snapshot, compar
 
 // predictor returns what answers for a model now.
 func (s *service) predictor(name string) (serve.Predictor, error) {
+	s.turns.Asked()
 	lineage, snapshots, comparison := s.serving()
 	if name == championAlias && s.index(name) < 0 {
 		if snapshots == nil {

@@ -42,7 +42,7 @@ type service struct {
 	csv     *record.CSV
 	server  *serve.Server
 	admin   *serve.Admin // nil: there is none
-	turns   turns.Turns
+	turns   *turns.Turns
 	started time.Time
 
 	tenure     atomic.Pointer[tenure]               // nil while another member holds the partitions
@@ -108,7 +108,7 @@ func newService(cfg *Config, log *zap.Logger, level zap.AtomicLevel) (*service, 
 	}
 	build := currentBuild()
 	registry := prometheus.NewRegistry()
-	s := &service{cfg: cfg, log: log, client: client, specs: specs, csv: csv, turns: turns.Begin(), started: time.Now()}
+	s := &service{cfg: cfg, log: log, client: client, specs: specs, csv: csv, turns: turns.New(), started: time.Now()}
 	names := make([]string, len(specs))
 	for i, spec := range specs {
 		names[i] = spec.Name

@@ -44,7 +44,7 @@ func (b *bench) freshness(ctx context.Context) error {
 // freshness sends records at a steady rate while a model learns them. Figures has quantiles of the time from sending a
 // record to the first snapshot that has learned it, in seconds; the wait of the producer for more records is part of it.
 func freshness(ctx context.Context, j *job, r *result) error {
-	turns := turns.Begin()
+	turns := turns.New()
 	client, reader, ends, err := open(ctx, j, csvDecoder, turns)
 	if err != nil {
 		return err

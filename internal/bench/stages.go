@@ -48,7 +48,7 @@ func csvDecoder() record.Decoder {
 }
 
 // open connects, and returns a reader at the start of the topic and the ends of its partitions.
-func open(ctx context.Context, j *job, decoder func() record.Decoder, turns turns.Turns) (*consumer.Client, *consumer.Reader, map[int32]consumer.Offsets, error) {
+func open(ctx context.Context, j *job, decoder func() record.Decoder, turns *turns.Turns) (*consumer.Client, *consumer.Reader, map[int32]consumer.Offsets, error) {
 	topics := []string{j.Topic}
 	if j.Tests != "" {
 		topics = append(topics, j.Tests)
@@ -74,7 +74,7 @@ func open(ctx context.Context, j *job, decoder func() record.Decoder, turns turn
 // drain reads the topic to its end and throws the blocks away. Records are counted by their offsets: the topic has no
 // gaps.
 func drain(ctx context.Context, j *job, r *result, decoder func() record.Decoder) error {
-	_, reader, ends, err := open(ctx, j, decoder, turns.Begin())
+	_, reader, ends, err := open(ctx, j, decoder, turns.New())
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func start(ctx context.Context, r *consumer.Reader) <-chan error {
 // learn reads the topic with models until they have caught up, and measures them on the test topic meanwhile, as the
 // service does.
 func learn(ctx context.Context, j *job, r *result) error {
-	turns := turns.Begin()
+	turns := turns.New()
 	client, reader, _, err := open(ctx, j, csvDecoder, turns)
 	if err != nil {
 		return err

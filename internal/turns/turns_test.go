@@ -4,16 +4,13 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // TestTurns counts how many goroutines have a turn at once.
 func TestTurns(t *testing.T) {
-	t.Setenv("GOMAXPROCS", "")
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
-	turns := Begin()
-	if got, want := runtime.GOMAXPROCS(0), perCore*turns.Cores(); got != want {
-		t.Errorf("%d processors, want %d", got, want)
-	}
+	turns := New()
 	var mu sync.Mutex
 	now, most := 0, 0
 	count := func(by int) {
@@ -40,11 +37,27 @@ func TestTurns(t *testing.T) {
 	}
 }
 
-// TestTurnsOfAGivenNumber leaves GOMAXPROCS as the environment sets it.
-func TestTurnsOfAGivenNumber(t *testing.T) {
-	t.Setenv("GOMAXPROCS", "1")
-	before := runtime.GOMAXPROCS(0)
-	if Begin(); runtime.GOMAXPROCS(0) != before {
-		t.Errorf("%d processors, want %d", runtime.GOMAXPROCS(0), before)
+// TestAsked looks at how many processors Go has while requests come, and behind the last.
+func TestAsked(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for _, tt := range []struct {
+		environment string
+		busy        int
+	}{{"", perCore * cores}, {"1", cores}} {
+		t.Setenv("GOMAXPROCS", tt.environment)
+		synctest.Test(t, func(t *testing.T) {
+			turns := New()
+			for _, after := range []time.Duration{0, calm - time.Second, calm - time.Second} {
+				time.Sleep(after)
+				turns.Asked()
+				if got := runtime.GOMAXPROCS(0); got != tt.busy {
+					t.Errorf("GOMAXPROCS=%s: %d processors with a request, want %d", tt.environment, got, tt.busy)
+				}
+			}
+			time.Sleep(2 * calm)
+			if got := runtime.GOMAXPROCS(0); got != cores {
+				t.Errorf("GOMAXPROCS=%s: %d processors long after a request, want %d", tt.environment, got, cores)
+			}
+		})
 	}
 }
