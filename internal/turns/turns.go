@@ -1,7 +1,7 @@
 // Package turns keeps a process answering promptly while it computes as fast as it can.
 //
 // Go looks for requests that have come when a processor of its own has nothing else to run, or every 10 ms. While a log is
-// replayed at full speed all of them have something to run, and a request waits. So while requests come there are three of
+// replayed at full speed all of them have something to run, and a request waits. So while requests come there are two of
 // Go's processors for each core, and goroutines that compute take turns: as many of them run at once as there are cores. One of
 // Go's processors is then free to see a request at once, and the operating system gives it a core. Without requests there is
 // one for each core, as the others cost some speed.
@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	perCore = 3                // of Go's processors, while requests come
+	perCore = 2                // of Go's processors, while requests come
 	calm    = 10 * time.Second // without a request, behind which there is one for each core again
 )
 
