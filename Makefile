@@ -44,7 +44,7 @@ bench-checkpoints: ## Measure what checkpoints cost, and how soon a restart lear
 	$(BENCH) -checkpoints -records 3000000
 
 bench-predict: ## Measure how soon predictions are answered during a replay, and what they cost it.
-	$(BENCH) -predict -records 3000000
+	$(BENCH) -predict -records 1500000
 
 bench-models: ## Measure what a record costs each kind of model, and what more cores bring.
 	go test -run '^$$' -bench 'Cost|Cores' -benchtime 300x ./pkg/sgd | tr '\t' '\n'
