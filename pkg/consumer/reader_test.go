@@ -726,10 +726,10 @@ func (c *lineConn) Read(p []byte) (int, error) {
 func TestBrokenAnswers(t *testing.T) {
 	t.Parallel()
 	b := startTopic(t, 1, 3)
-	wire := &line{}
-	c := connect(t, b, Config{Topics: []string{"train"}, Dial: wire.dial})
 	l := newLog(t, b)
 	for name, fault := range map[string]lineFault{"frame cap": giantSize, "cut inside": cutInside, "silence": silence} {
+		wire := &line{} // of this case alone: a request of the case before may still be on its way
+		c := connect(t, b, Config{Topics: []string{"train"}, Dial: wire.dial})
 		for p := range int32(3) {
 			l.write(p, 50, 200, codecNone)
 		}
