@@ -232,13 +232,14 @@ func (l *loader) run(ctx context.Context, in io.Reader) error {
 	case <-ctx.Done(): // reading may hang for as long as nobody types
 		err = ctx.Err()
 	}
+	closing := ctx // reading may still use ctx
 	if ctx.Err() != nil {
 		err = errors.New("interrupted")
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+		closing, cancel = context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 		defer cancel()
 	}
-	err = l.close(ctx, err)
+	err = l.close(closing, err)
 	l.took = l.now().Sub(l.started)
 	if err != nil {
 		return fmt.Errorf("load: %w", err)

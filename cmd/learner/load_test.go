@@ -417,6 +417,8 @@ func TestLoadRate(t *testing.T) {
 		l, train, _ = newLoader(loadOptions{split: 1, rate: 1})
 		l.started = time.Now()
 		err := l.run(ctx, strings.NewReader("1,0\n1,1\n1,2\n1,3\n"))
+		train.mu.Lock() // what was read may still be on its way
+		defer train.mu.Unlock()
 		if err == nil || !strings.Contains(err.Error(), "interrupted") || len(train.rows) > 2 {
 			t.Errorf("interrupted: %d rows, error %v", len(train.rows), err)
 		}
