@@ -27,7 +27,6 @@ func (s *service) serving() (lineage string, snapshots []*train.Snapshot, compar
 
 // predictor returns what answers for a model now.
 func (s *service) predictor(name string) (serve.Predictor, error) {
-	s.turns.Asked()
 	lineage, snapshots, comparison := s.serving()
 	if name == championAlias && s.index(name) < 0 {
 		if snapshots == nil {
@@ -48,8 +47,11 @@ func (s *service) predictor(name string) (serve.Predictor, error) {
 	return serve.Predictor{
 		Model: name, Kind: s.specs[i].Kind, Version: lineage + "." + strconv.FormatUint(snapshot.Records, 10),
 		Features: s.featureNames(snapshot.Features),
-		Predict:  func(dst, x []float64) { sgd.PredictRows(snapshot.Predictor, dst, x) },
-		Explain:  func(dst, x []float64) float64 { return sgd.Explain(snapshot.Predictor, dst, x) },
+		Predict: func(dst, x []float64) {
+			s.turns.Asked() // by what asks for predictions alone: probes come for ever
+			sgd.PredictRows(snapshot.Predictor, dst, x)
+		},
+		Explain: func(dst, x []float64) float64 { return sgd.Explain(snapshot.Predictor, dst, x) },
 	}, nil
 }
 

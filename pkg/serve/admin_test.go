@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -291,17 +290,5 @@ func (f adminFixture) do(method, path, body string, header ...string) reply {
 		f.t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	resp, err := f.client.Do(req)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	text, err := io.ReadAll(resp.Body)
-	_ = resp.Body.Close()
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return reply{resp.StatusCode, resp.Header, string(text)}
+	return exchange(f.t, f.client, req, header)
 }

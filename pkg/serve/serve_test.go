@@ -158,21 +158,27 @@ func (f *fixture) send(method, path, body string, header ...string) reply {
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	got := exchange(f.t, f.client, req, header)
+	documented(f.t, req, body, got)
+	return got
+}
+
+// exchange sends a request with further header lines, each a name and a value, and returns the answer.
+func exchange(t *testing.T, client *http.Client, req *http.Request, header []string) reply {
+	t.Helper()
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	resp, err := f.client.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
-		f.t.Fatal(err)
+		t.Fatal(err)
 	}
 	text, err := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()
 	if err != nil {
-		f.t.Fatal(err)
+		t.Fatal(err)
 	}
-	got := reply{resp.StatusCode, resp.Header, string(text)}
-	documented(f.t, req, body, got)
-	return got
+	return reply{resp.StatusCode, resp.Header, string(text)}
 }
 
 func TestRoutes(t *testing.T) {
