@@ -60,15 +60,12 @@ func (s *service) index(model string) int {
 	return slices.IndexFunc(s.specs, func(spec sgd.Spec) bool { return spec.Name == model })
 }
 
-// featureNames returns the names of so many features. They are made once for each number, which changes next to never.
+// featureNames is that of the configuration. The names are made once for each number, which changes next to never.
 func (s *service) featureNames(n int) []string {
 	if names := s.names.Load(); names != nil && len(*names) == n {
 		return *names
 	}
-	names := make([]string, n)
-	for i := range names {
-		names[i] = s.cfg.featureName(i)
-	}
+	names := s.cfg.featureNames(n)
 	s.names.Store(&names)
 	return names
 }
