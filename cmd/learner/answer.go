@@ -49,9 +49,9 @@ func (s *service) predictor(name string) (serve.Predictor, error) {
 		Features: s.featureNames(snapshot.Features),
 		Predict: func(dst, x []float64) {
 			s.turns.Asked() // by what asks for predictions alone: probes come for ever
-			sgd.PredictRows(snapshot.Predictor, dst, x)
+			sgd.PredictRows(snapshot.Predictor, dst, x, nil, nil)
 		},
-		Explain: func(dst, x []float64) float64 { return sgd.Explain(snapshot.Predictor, dst, x) },
+		Explain: func(dst, x []float64) float64 { return sgd.Explain(snapshot.Predictor, dst, x, nil) },
 	}, nil
 }
 

@@ -104,7 +104,7 @@ func TestPredictionsOverHTTP(t *testing.T) {
 				spec := &specs[i]
 				want := make([]float64, len(rows))
 				p := r.restored(spec, 18)
-				sgd.PredictRows(p, want, x)
+				sgd.PredictRows(p, want, x, nil, nil)
 				if slices.Min(want) == slices.Max(want) {
 					t.Fatalf("%s has learned nothing", spec.Name)
 				}
@@ -114,7 +114,7 @@ func TestPredictionsOverHTTP(t *testing.T) {
 				}
 				contributions := make([]float64, 18)
 				for i, e := range got.Explanations {
-					base := sgd.Explain(p, contributions, rows[i][1:])
+					base := sgd.Explain(p, contributions, rows[i][1:], nil)
 					sum := base
 					for f, v := range contributions {
 						if got := e.Contributions["column "+strconv.Itoa(f+1)]; got != v {

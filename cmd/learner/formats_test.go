@@ -213,7 +213,7 @@ func answers(t *testing.T, cfg *Config, c *checkpoint.Checkpoint, model string, 
 		t.Fatal(err)
 	}
 	prob := make([]float64, len(x)/width)
-	sgd.PredictRows(snapshot.Predictor, prob, x)
+	sgd.PredictRows(snapshot.Predictor, prob, x, nil, nil)
 	return prob
 }
 

@@ -12,7 +12,7 @@ import (
 // first answers with the first feature of a row.
 type first struct{}
 
-func (first) Predict(dst, x []float64) { dst[0] = x[0] }
+func (first) Predict(dst, x []float64, _ []int32) { dst[0] = x[0] }
 
 // window returns a window that holds exactly rows of one feature, which first answers with.
 func window(probs, labels []float64) *Window {
@@ -332,7 +332,7 @@ func TestScoringAgainNeedsNoMoreThanAFewAllocations(t *testing.T) {
 // linear is as much work as a linear model.
 type linear struct{ weights []float64 }
 
-func (m linear) Predict(dst, x []float64) {
+func (m linear) Predict(dst, x []float64, _ []int32) {
 	margin := 0.0
 	for i, w := range m.weights {
 		margin += w * x[i]

@@ -6,15 +6,16 @@ import (
 	"slices"
 )
 
-// Predictor answers for one row: it stores in dst[0] the probability, in [0, 1], that the row x has the label 1.
+// Predictor answers for one row: it stores in dst[0] the probability, in [0, 1], that the row x, which has sparse features
+// as well, has the label 1.
 type Predictor interface {
-	Predict(dst, x []float64)
+	Predict(dst, x []float64, sparse []int32)
 }
 
 // rowsPredictor is a Predictor that answers for many rows at once, as it would for each: for row i of x, which is row-major,
-// it stores the answer in dst[i].
+// it stores the answer in dst[i]. The row's sparse features end at sparseEnd[i] in sparse; nil: no row has any.
 type rowsPredictor interface {
-	PredictRows(dst, x []float64)
+	PredictRows(dst, x []float64, sparse []int32, sparseEnd []int)
 }
 
 // Scores says how good the answers for a number of rows are. A score that these rows do not define is NaN; without
@@ -75,11 +76,11 @@ func (w *Window) Score(p Predictor) Scores {
 func (w *Window) predict(p Predictor) {
 	w.probs = slices.Grow(w.probs[:0], w.Len())[:w.Len()]
 	if p, ok := p.(rowsPredictor); ok {
-		p.PredictRows(w.probs, w.x)
+		p.PredictRows(w.probs, w.x, nil, nil)
 		return
 	}
 	for slot := range w.probs {
-		p.Predict(w.probs[slot:slot+1], w.row(slot))
+		p.Predict(w.probs[slot:slot+1], w.row(slot), nil)
 	}
 }
 

@@ -141,7 +141,7 @@ func TestONNXRuntime(t *testing.T) {
 		}
 		for i, p := range got.Probabilities {
 			var want [1]float64
-			l.Predict(want[:], rows.Row(i))
+			l.Predict(want[:], rows.Row(i), nil)
 			difference := math.Abs(p - want[0])
 			worst = max(worst, difference)
 			if !(difference <= 1e-9) {

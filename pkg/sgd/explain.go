@@ -13,18 +13,18 @@ type centred interface {
 // Robnik-Šikonja and Kononenko, IEEE TKDE 20, 2008). It returns the log-odds of a row of means. Where a model is linear in
 // its features, base and contributions add up to the answer's log-odds, and each contribution is a weight times a
 // standardised value; other models have parts that belong to several features together.
-func Explain(p Predictor, dst, x []float64) (base float64) {
+func Explain(p Predictor, dst, x []float64, sparse []int32) (base float64) {
 	at := make([]float64, len(x))
-	answer := logOdds(p, x)
+	answer := logOdds(p, x, sparse)
 	for i := range x {
 		copy(at, x)
 		at[i], _ = p.(centred).centre(i)
-		dst[i] = answer - logOdds(p, at)
+		dst[i] = answer - logOdds(p, at, nil)
 	}
 	for i := range at {
 		at[i], _ = p.(centred).centre(i)
 	}
-	return logOdds(p, at)
+	return logOdds(p, at, nil)
 }
 
 // Effects stores in dst, which has a place for each feature, by how much the answer's log-odds for a row of running means
@@ -35,19 +35,19 @@ func Effects(p Predictor, dst []float64) {
 	for i := range at {
 		at[i], _ = p.(centred).centre(i)
 	}
-	base := logOdds(p, at)
+	base := logOdds(p, at, nil)
 	for i := range at {
 		mean, above := p.(centred).centre(i)
 		at[i] = above
-		dst[i] = logOdds(p, at) - base
+		dst[i] = logOdds(p, at, nil) - base
 		at[i] = mean
 	}
 }
 
 // logOdds returns the log-odds of the answer for x.
-func logOdds(p Predictor, x []float64) float64 {
+func logOdds(p Predictor, x []float64, sparse []int32) float64 {
 	var prob [1]float64
-	p.Predict(prob[:], x)
+	p.Predict(prob[:], x, sparse)
 	return math.Log(prob[0]) - math.Log1p(-prob[0])
 }
 

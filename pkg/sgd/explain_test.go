@@ -18,7 +18,7 @@ func TestExplain(t *testing.T) {
 			Effects(p, effects)
 			x := []float64{120, -0.2, 3e-9, 1}
 			contributions := make([]float64, width)
-			sum := Explain(p, contributions, x)
+			sum := Explain(p, contributions, x, nil)
 			z := make([]float64, 1+width)
 			m.(*pipeline).scaler.apply(row{make([]float64, width), z}, x)
 			for i := range width {
@@ -26,7 +26,7 @@ func TestExplain(t *testing.T) {
 				near(t, fmt.Sprintf("contribution of feature %d", i), contributions[i], weights[1+i]*z[1+i])
 				sum += contributions[i]
 			}
-			near(t, "base and contributions", sum, logOdds(p, x))
+			near(t, "base and contributions", sum, logOdds(p, x, nil))
 		})
 	}
 }
@@ -37,7 +37,7 @@ func TestExplainAllKinds(t *testing.T) {
 		p := explained(t, kind).Snapshot()
 		effects, contributions := make([]float64, 4), make([]float64, 4)
 		Effects(p, effects)
-		base := Explain(p, contributions, []float64{80, 0.3, -2e-9, 7})
+		base := Explain(p, contributions, []float64{80, 0.3, -2e-9, 7}, nil)
 		for i, v := range append(append(effects, contributions...), base) {
 			if !finite(v) {
 				t.Errorf("%s: number %d is %v", kind, i, v)

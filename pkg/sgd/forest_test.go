@@ -382,7 +382,7 @@ func TestForestOfWideRows(t *testing.T) {
 		t.Errorf("accuracy %v, %d trees see the input that decides (seed %d)", accuracy, saw, seed)
 	}
 	answer, learned := make([]float64, 1), make([]float64, 1)
-	m.Snapshot().Predict(answer, rows.Row(3000))
+	m.Snapshot().Predict(answer, rows.Row(3000), nil)
 	m.Learn(between(rows, 3000, 3001), learned)
 	if answer[0] != learned[0] {
 		t.Errorf("a snapshot answers %v where the model answers %v", answer[0], learned[0])
@@ -438,7 +438,7 @@ func TestForestSnapshotsAnswerAsTheModelAndShareWhatDidNotChange(t *testing.T) {
 	one, learned := make([]float64, 1), make([]float64, 1)
 	for i := 5000; i < 5100; i++ {
 		snapshot := m.Snapshot()
-		snapshot.Predict(one, rows.Row(i))
+		snapshot.Predict(one, rows.Row(i), nil)
 		m.Learn(between(rows, i, i+1), learned)
 		if one[0] != learned[0] {
 			t.Fatalf("row %d: a snapshot answers %v where the model answers %v", i, one[0], learned[0])

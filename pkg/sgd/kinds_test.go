@@ -244,7 +244,7 @@ func TestSnapshotsDoNotChange(t *testing.T) {
 			all := make([]float64, 0, 400)
 			var prob [1]float64
 			for i := 800; i < 1200; i++ {
-				snapshot.Predict(prob[:], rows.Row(i))
+				snapshot.Predict(prob[:], rows.Row(i), nil)
 				all = append(all, prob[0])
 			}
 			return all
@@ -328,7 +328,7 @@ func TestNoInputBreaksAModel(t *testing.T) {
 		var prob [1]float64
 		snapshot := m.Snapshot()
 		for i := range n {
-			if snapshot.Predict(prob[:], rows.Row(i)); !(prob[0] >= 0 && prob[0] <= 1) {
+			if snapshot.Predict(prob[:], rows.Row(i), nil); !(prob[0] >= 0 && prob[0] <= 1) {
 				t.Fatalf("row %d: a snapshot's answer %v", i, prob[0])
 			}
 		}
@@ -385,7 +385,7 @@ func TestLearnAndPredictDoNotAllocate(t *testing.T) {
 				t.Errorf("Learn allocates %v times for 100 rows", n)
 			}
 			snapshot := m.Snapshot()
-			if n := testing.AllocsPerRun(100, func() { snapshot.Predict(prob, rows.Row(0)) }); n > 0 {
+			if n := testing.AllocsPerRun(100, func() { snapshot.Predict(prob, rows.Row(0), nil) }); n > 0 {
 				t.Errorf("Predict allocates %v times", n)
 			}
 		})
@@ -396,7 +396,7 @@ func TestRowOfAnotherWidthPanics(t *testing.T) {
 	m := newModel(t, "logistic", 3, 1)
 	calls := map[string]func(){
 		"learn":   func() { m.Learn(&Rows{Width: 2, X: make([]float64, 2), Y: make([]float64, 1)}, make([]float64, 1)) },
-		"predict": func() { m.Snapshot().Predict(make([]float64, 1), make([]float64, 2)) },
+		"predict": func() { m.Snapshot().Predict(make([]float64, 1), make([]float64, 2), nil) },
 	}
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
@@ -437,7 +437,7 @@ func TestNothingIsLearnedFromShuffledLabels(t *testing.T) {
 		correct := 0
 		for i, y := range rows.Y {
 			m.Learn(between(rows, i, i+1), one)
-			m.Snapshot().Predict(one, rows.Row(i))
+			m.Snapshot().Predict(one, rows.Row(i), nil)
 			if (one[0] >= 0.5) == (y == 1) {
 				correct++
 			}

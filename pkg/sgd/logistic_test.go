@@ -130,7 +130,7 @@ func BenchmarkPredict(b *testing.B) {
 	snapshot, prob, i := m.Snapshot(), make([]float64, 1), 0
 	b.ReportAllocs()
 	for b.Loop() {
-		snapshot.Predict(prob, rows.Row(i))
+		snapshot.Predict(prob, rows.Row(i), nil)
 		i = (i + 1) % rows.Len()
 	}
 }

@@ -18,9 +18,14 @@ package sgd
 
 // Rows is a run of examples in learning order, row-major.
 type Rows struct {
-	Width int       // features of each row
-	X     []float64 // Len() × Width, finite
-	Y     []float64 // Len() labels: 0 or 1
+	Width   int       // dense features of each row
+	X       []float64 // Len() × Width, finite; NaN: the value is missing
+	Missing bool      // whether there may be NaN in X
+	Y       []float64 // Len() labels: 0 or 1
+	// Sparse holds the numbers of the sparse features that rows have, each of which counts as 1, row after row: those of row
+	// i end at SparseEnd[i]. Numbers count from 0 in the order in which a stream first has them. Nil: no row has any.
+	Sparse    []int32
+	SparseEnd []int
 	// Importance holds Len() weights, at least 0: a row of importance c counts as c of its kind, in gradient and curvature.
 	// More than 1e6 counts as 1e6. Nil: each row counts once.
 	Importance []float64
@@ -31,8 +36,20 @@ const maxImportance = 1e6
 // Len returns the number of rows.
 func (r *Rows) Len() int { return len(r.Y) }
 
-// Row returns the features of row i.
+// Row returns the dense features of row i.
 func (r *Rows) Row(i int) []float64 { return r.X[i*r.Width : (i+1)*r.Width : (i+1)*r.Width] }
+
+// SparseRow returns the numbers of the sparse features of row i.
+func (r *Rows) SparseRow(i int) []int32 {
+	if r.SparseEnd == nil {
+		return nil
+	}
+	start := 0
+	if i > 0 {
+		start = r.SparseEnd[i-1]
+	}
+	return r.Sparse[start:r.SparseEnd[i]:r.SparseEnd[i]]
+}
 
 // Model is a learner with its whole state. Its methods are for one goroutine.
 type Model interface {
@@ -54,8 +71,10 @@ type Model interface {
 
 // Predictor answers for rows without learning. It is immutable and safe for many goroutines.
 type Predictor interface {
-	// Predict stores the answer for the row x in dst, which has one place for each output.
-	Predict(dst, x []float64)
+	// Predict stores the answer for a row in dst, which has one place for each output. NaN in x is a missing value; of a
+	// shorter x the rest is missing, of a longer one the rest counts for nothing, as do sparse features that the model has
+	// not met.
+	Predict(dst, x []float64, sparse []int32)
 }
 
 // Stats describes the state of a model.

@@ -168,7 +168,7 @@ type snapshot struct {
 	room    sync.Pool
 }
 
-func (s *snapshot) Predict(dst, x []float64) {
+func (s *snapshot) Predict(dst, x []float64, _ []int32) {
 	if len(x) != s.width {
 		panic("sgd: row of another width than the model's")
 	}

@@ -7,19 +7,21 @@ import (
 
 // rowsPredictor is a [Predictor] that answers for a run of rows at once, with the same bits.
 type rowsPredictor interface {
-	// PredictRows stores the answer for row i of x, which is row-major, in dst[i].
-	PredictRows(dst, x []float64)
+	// PredictRows stores the answer for row i of x, which is row-major, in dst[i]. Sparse and sparseEnd are as of Rows.
+	PredictRows(dst, x []float64, sparse []int32, sparseEnd []int)
 }
 
-// PredictRows stores p's answers, one number each, for len(dst) rows of x, which is row-major. The bits are those of Predict.
-func PredictRows(p Predictor, dst, x []float64) {
+// PredictRows stores p's answers, one number each, for len(dst) rows of x, which is row-major, with sparse features as of
+// Rows. The bits are those of Predict.
+func PredictRows(p Predictor, dst, x []float64, sparse []int32, sparseEnd []int) {
 	if p, ok := p.(rowsPredictor); ok {
-		p.PredictRows(dst, x)
+		p.PredictRows(dst, x, sparse, sparseEnd)
 		return
 	}
 	width := len(x) / max(len(dst), 1)
+	rows := Rows{Sparse: sparse, SparseEnd: sparseEnd}
 	for i := range dst {
-		p.Predict(dst[i:i+1], x[i*width:(i+1)*width:(i+1)*width])
+		p.Predict(dst[i:i+1], x[i*width:(i+1)*width:(i+1)*width], rows.SparseRow(i))
 	}
 }
 
@@ -33,7 +35,7 @@ type room struct{ t, z, margins, answers, scratch []float64 }
 const roomValues = 1024
 
 // PredictRows answers for len(dst) rows of x, which is row-major. The bits are those of Predict.
-func (s *snapshot) PredictRows(dst, x []float64) {
+func (s *snapshot) PredictRows(dst, x []float64, _ []int32, _ []int) {
 	if len(x) != len(dst)*s.width {
 		panic("sgd: rows of another width than the model's")
 	}

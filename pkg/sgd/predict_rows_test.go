@@ -16,8 +16,8 @@ func TestRowsAreAnsweredAsOneByOne(t *testing.T) {
 			p := m.Snapshot()
 			for _, n := range []int{0, 1, 3, 130, 1300} {
 				got, want := make([]float64, n), make([]float64, n)
-				PredictRows(p, got, rows.X[:n*rows.Width])
-				PredictRows(each{p}, want, rows.X[:n*rows.Width])
+				PredictRows(p, got, rows.X[:n*rows.Width], nil, nil)
+				PredictRows(each{p}, want, rows.X[:n*rows.Width], nil, nil)
 				if !sameBits(got, want) {
 					t.Fatalf("%d rows after %d are answered otherwise than one by one", n, learned)
 				}
@@ -32,7 +32,7 @@ func TestAnsweringManyRowsDoesNotAllocate(t *testing.T) {
 	m := newModel(t, "mix", rows.Width, 3)
 	m.Learn(rows, make([]float64, 500))
 	p, prob := m.Snapshot(), make([]float64, 500)
-	if n := testing.AllocsPerRun(100, func() { PredictRows(p, prob, rows.X) }); n > 10 {
+	if n := testing.AllocsPerRun(100, func() { PredictRows(p, prob, rows.X, nil, nil) }); n > 10 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -50,7 +50,7 @@ func BenchmarkPredictRows(b *testing.B) {
 		}{{"one_by_one", each{p}}, {"at_once", p}} {
 			b.Run(spec+"/"+way.name, func(b *testing.B) {
 				for b.Loop() {
-					PredictRows(way.Predictor, prob, x)
+					PredictRows(way.Predictor, prob, x, nil, nil)
 				}
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(prob)), "ns/row")
 			})

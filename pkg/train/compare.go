@@ -251,7 +251,7 @@ func (c *compare) compareRun(b *Batch, from, to int, due uint64) {
 	c.signal(c.detectors[ofChampion:ofExcess], champion)
 	if c.predicting != nil {
 		prob, correct, loss := r.prob[0][:n], r.correct[0][:n], r.loss[:n]
-		sgd.PredictRows(c.predicting.predictor, prob, x)
+		sgd.PredictRows(c.predicting.predictor, prob, x, nil, nil)
 		judge(correct, loss, prob, y)
 		c.frozen.add(correct, loss)
 		capped(another, loss)

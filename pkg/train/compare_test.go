@@ -254,7 +254,7 @@ func TestTwinIsTheModelAtAMultiple(t *testing.T) {
 		for i := range rows.Len() {
 			x, y := rows.Row(i), rows.Y[i]
 			if twin != nil {
-				twin.Predict(prob[:], x)
+				twin.Predict(prob[:], x, nil)
 				n++
 				correct += uint64(number((prob[0] >= .5) == (y == 1)))
 				loss[0] += sgd.LogLoss(prob[0], y)
@@ -283,9 +283,9 @@ func TestTwinIsTheModelAtAMultiple(t *testing.T) {
 		}
 		for i := range 100 {
 			var want, a, b [1]float64
-			twin.Predict(want[:], rows.Row(i))
-			trainer.Twin().Predict(a[:], rows.Row(i))
-			again.Twin().Predict(b[:], rows.Row(i))
+			twin.Predict(want[:], rows.Row(i), nil)
+			trainer.Twin().Predict(a[:], rows.Row(i), nil)
+			again.Twin().Predict(b[:], rows.Row(i), nil)
 			if a != want || b != want {
 				t.Fatalf("age %d: the twin answers %v, and %v when restored, want %v", age, a, b, want)
 			}
@@ -527,7 +527,7 @@ func TestPublicationsAreSpaced(t *testing.T) {
 // certain is a predictor that takes no memory.
 type certain struct{}
 
-func (certain) Predict(dst, _ []float64) { dst[0] = 1 }
+func (certain) Predict(dst, _ []float64, _ []int32) { dst[0] = 1 }
 
 // Comparing does not allocate for records.
 func TestComparingDoesNotAllocate(t *testing.T) {
@@ -561,7 +561,7 @@ type cheat struct{ sgd.Model }
 func (c *cheat) Learn(rows *sgd.Rows, prob []float64) {
 	for i := range rows.Len() {
 		c.Model.Learn(&sgd.Rows{Width: rows.Width, X: rows.Row(i), Y: rows.Y[i : i+1]}, prob[i:])
-		c.Model.Snapshot().Predict(prob[i:i+1], rows.Row(i))
+		c.Model.Snapshot().Predict(prob[i:i+1], rows.Row(i), nil)
 	}
 }
 

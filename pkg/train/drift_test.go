@@ -73,7 +73,7 @@ func (s *simulation) run(n int, invert bool, scale func(record int) float64, eac
 		for i, y := range s.rows.Y {
 			var twin scored
 			if s.twin != nil {
-				s.twin.Predict(p[:], s.rows.Row(i))
+				s.twin.Predict(p[:], s.rows.Row(i), nil)
 				twin = score(p[0], y)
 			}
 			each(s.n+i, s.rows.Row(i), score(s.prob[i], y), twin)

@@ -71,7 +71,7 @@ func TestKeyedByLabel(t *testing.T) {
 		right := 0
 		var prob [1]float64
 		for i := n; i < n+heldOut; i++ {
-			if s.Predict(prob[:], rows.Row(i)); (prob[0] >= .5) == (rows.Y[i] == 1) {
+			if s.Predict(prob[:], rows.Row(i), nil); (prob[0] >= .5) == (rows.Y[i] == 1) {
 				right++
 			}
 		}

@@ -84,7 +84,7 @@ func TestSnapshotsAndState(t *testing.T) {
 	r.seen.onPublish = func(s *Snapshot) {
 		if s.Model == "a" && s.Predictor != nil {
 			var prob [1]float64
-			s.Predict(prob[:], x)
+			s.Predict(prob[:], x, nil)
 			answers = append(answers, answer{s, prob[0]})
 		}
 	}
@@ -131,7 +131,7 @@ func TestSnapshotsAndState(t *testing.T) {
 	}
 	for _, a := range answers {
 		var prob [1]float64
-		if a.snapshot.Predict(prob[:], x); prob[0] != a.prob {
+		if a.snapshot.Predict(prob[:], x, nil); prob[0] != a.prob {
 			t.Fatalf("snapshot of %d records answered %v when new, %v at the end", a.snapshot.Records, a.prob, prob[0])
 		}
 		if a.snapshot.Features != 4 || a.snapshot.Outputs != 1 || a.snapshot.Correct > a.snapshot.Records {
