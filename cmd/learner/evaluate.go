@@ -161,7 +161,7 @@ func (r *replay) learn() {
 	r.rows.X, r.rows.Y = r.rows.X[:0], r.rows.Y[:0]
 	b := &r.block
 	for i := range b.Rows() {
-		if x := b.Row(i); len(x) == r.rows.Width {
+		if x := b.Row(i).X; len(x) == r.rows.Width {
 			r.rows.X, r.rows.Y = append(r.rows.X, x...), append(r.rows.Y, b.Y[i])
 		} else {
 			r.refuse(b.Offset[i], &record.Bad{
@@ -191,10 +191,10 @@ func (r *replay) settleWidth() {
 	counts := make(map[int]int)
 	first := min(r.block.Rows(), widthRows)
 	for i := range first {
-		counts[len(r.block.Row(i))]++
+		counts[len(r.block.Row(i).X)]++
 	}
 	for i := range first {
-		if width := len(r.block.Row(i)); counts[width] > counts[r.rows.Width] {
+		if width := len(r.block.Row(i).X); counts[width] > counts[r.rows.Width] {
 			r.rows.Width = width
 		}
 	}

@@ -121,10 +121,12 @@ func (b *batch) appendTime(offset int64) int64 {
 	return b.Time - gap*(b.Last-offset)/(b.Last-b.Base+1)
 }
 
-// wireRecord is one record of a batch; key and value point into the batch.
+// wireRecord is one record of a batch; what it holds points into the batch.
 type wireRecord struct {
 	timeDelta, offsetDelta int64
 	key, value             []byte
+	headers                []byte // as record.Record has them
+	raw                    []byte // all of it from the key on
 }
 
 // walker goes over the uncompressed records of a batch.
@@ -149,8 +151,9 @@ func (w *walker) next(r *wireRecord) bool {
 	var ok [4]bool
 	r.timeDelta, body, ok[0] = varint(body)
 	r.offsetDelta, body, ok[1] = varint(body)
+	r.raw = body
 	r.key, body, ok[2] = bytesField(body)
-	r.value, _, ok[3] = bytesField(body)
+	r.value, r.headers, ok[3] = bytesField(body)
 	w.bad = ok != [4]bool{true, true, true, true}
 	return !w.bad
 }
@@ -187,17 +190,18 @@ func bytesField(b []byte) (v, rest []byte, ok bool) {
 
 // decode appends the rows of b with offsets from first on to dst. scratch decompresses. A batch whose checksum holds
 // but whose content does not is refused from the damage on, with one refusal at the first offset that is in doubt:
-// asking again would bring the same bytes.
-func (b *batch) decode(dst *record.Block, first int64, dec record.Decoder, scratch *decompressor) {
+// asking again would bring the same bytes. Keep says that what a record holds is kept beside its row, or its refusal. A
+// *record.Pending ends it in the middle: dst is of no use then.
+func (b *batch) decode(dst *record.Block, first int64, dec record.Decoder, scratch *decompressor, keep bool) *record.Pending {
 	dst.Batches = append(dst.Batches, b.Batch)
 	if b.skip || b.count == 0 || dec == nil {
-		return
+		return nil
 	}
 	data, err := scratch.decompress(int(b.attributes&attrCodec), b.records)
 	dst.Bytes += len(data)
 	if err != nil {
 		refuse(dst, max(first, b.Base), fmt.Sprintf("batch %d to %d: %v", b.Base, b.Last, err))
-		return
+		return nil
 	}
 	w := walker{data: data}
 	var r wireRecord
@@ -214,18 +218,24 @@ func (b *batch) decode(dst *record.Block, first int64, dec record.Decoder, scrat
 		if offset < first {
 			continue
 		}
-		rec := record.Record{Offset: offset, Key: r.key, Value: r.value}
+		rec := record.Record{Offset: offset, Key: r.key, Value: r.value, Headers: r.headers}
 		if b.attributes&attrLogAppendTime != 0 {
 			rec.Time = b.appendTime(offset)
 		} else {
 			rec.Time = microseconds(b.firstTime + r.timeDelta)
 		}
-		if err := dec.Decode(dst, rec); err != nil {
-			var bad *record.Bad
-			if !errors.As(err, &bad) {
-				bad = &record.Bad{Reason: record.Decode, Detail: err.Error()}
-			}
-			dst.Refused = append(dst.Refused, record.Refusal{Offset: offset, Err: bad})
+		refusal, pending := decodeOne(dst, dec, rec)
+		switch {
+		case pending != nil:
+			return pending
+		case refusal != nil && keep:
+			refusal.Raw = slices.Clone(r.raw)
+			fallthrough
+		case refusal != nil:
+			dst.Refused = append(dst.Refused, *refusal)
+		case keep && dst.Rows() > len(dst.RawEnd):
+			dst.Raw = append(dst.Raw, r.raw...)
+			dst.RawEnd = append(dst.RawEnd, len(dst.Raw))
 		}
 		if seen == 1 {
 			reserve(dst, rows-1, len(data)) // now the width of rows is known
@@ -238,6 +248,57 @@ func (b *batch) decode(dst *record.Block, first int64, dec record.Decoder, scrat
 		refuse(dst, min(max(first, expected), b.Last),
 			fmt.Sprintf("batch %d to %d: %d bytes behind its %d records", b.Base, b.Last, len(w.data), b.count))
 	}
+	return nil
+}
+
+// decodeOne hands a record to a decoder. It returns nothing where it became a row, or is none.
+func decodeOne(dst *record.Block, dec record.Decoder, rec record.Record) (*record.Refusal, *record.Pending) {
+	err := dec.Decode(dst, rec)
+	if err == nil {
+		return nil, nil
+	}
+	if pending, ok := errors.AsType[*record.Pending](err); ok {
+		return nil, pending
+	}
+	bad, ok := errors.AsType[*record.Bad](err)
+	if !ok {
+		bad = &record.Bad{Reason: record.Decode, Detail: err.Error()}
+	}
+	return &record.Refusal{Offset: rec.Offset, Err: bad}, nil
+}
+
+// Original is a record as it was written.
+type Original struct {
+	Key, Value []byte
+	Headers    []Header
+}
+
+// Header is a header of a record.
+type Header struct {
+	Key   string
+	Value []byte
+}
+
+// ParseOriginal reads what a reader kept of a record: see record.Refusal. It shares memory with raw. Headers that are damaged
+// are left out.
+func ParseOriginal(raw []byte) Original {
+	var o Original
+	o.Key, raw, _ = bytesField(raw)
+	o.Value, raw, _ = bytesField(raw)
+	n, raw, ok := varint(raw)
+	for range n {
+		var h Header
+		var key []byte
+		if key, raw, ok = bytesField(raw); !ok {
+			break
+		}
+		if h.Value, raw, ok = bytesField(raw); !ok {
+			break
+		}
+		h.Key = string(key)
+		o.Headers = append(o.Headers, h)
+	}
+	return o
 }
 
 // minRecordSize is the size of a record without key, value, and headers.

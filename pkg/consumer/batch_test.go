@@ -197,7 +197,7 @@ func offsets(tb testing.TB, blocks []*record.Block) []int64 {
 	var all []int64
 	for _, b := range blocks {
 		for i, o := range b.Offset {
-			if x := b.Row(i); len(x) != 1 || x[0] != float64(o) {
+			if x := b.Row(i).X; len(x) != 1 || x[0] != float64(o) {
 				tb.Errorf("row at offset %d is %v", o, x)
 			}
 			all = append(all, o)
@@ -694,7 +694,7 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 		}
 		block, csv, scratch := &record.Block{}, csvDecoder(t), newDecompressor(8<<20)
 		// A codec may allocate a little for each batch.
-		if n := testing.AllocsPerRun(20, func() { block.Reset(); b.decode(block, 0, csv, scratch) }); n > 4 {
+		if n := testing.AllocsPerRun(20, func() { block.Reset(); b.decode(block, 0, csv, scratch, false) }); n > 4 {
 			t.Errorf("%s: %v allocations for 500 records", name, n)
 		}
 		if block.Rows() != 500 {

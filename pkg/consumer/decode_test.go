@@ -38,12 +38,12 @@ func TestRoomOfABlock(t *testing.T) {
 	const rows = 100
 	for i := range rows {
 		b.X = append(b.X, float64(i), float64(-i))
-		b.EndRow(&record.Record{Offset: int64(i), Time: int64(1000 + i)}, float64(i%2))
+		b.EndRow(&record.Record{Offset: int64(i), Time: int64(1000 + i)}, nil, float64(i%2))
 	}
 	for i := range rows {
-		if !slices.Equal(b.Row(i), []float64{float64(i), float64(-i)}) || b.Y[i] != float64(i%2) || b.Offset[i] != int64(i) ||
+		if !slices.Equal(b.Row(i).X, []float64{float64(i), float64(-i)}) || b.Y[i] != float64(i%2) || b.Offset[i] != int64(i) ||
 			b.Time[i] != int64(1000+i) || b.End[i] != 2*i+2 {
-			t.Fatalf("row %d: %v, label %v, offset %d, time %d, end %d", i, b.Row(i), b.Y[i], b.Offset[i], b.Time[i], b.End[i])
+			t.Fatalf("row %d: %v, label %v, offset %d, time %d, end %d", i, b.Row(i).X, b.Y[i], b.Offset[i], b.Time[i], b.End[i])
 		}
 	}
 }
@@ -128,7 +128,7 @@ func BenchmarkDecode(b *testing.B) {
 			var block record.Block
 			for b.Loop() {
 				block.Reset()
-				if batch.decode(&block, 0, csv, d); block.Rows() != 1000 {
+				if batch.decode(&block, 0, csv, d, false); block.Rows() != 1000 {
 					b.Fatal(block.Rows())
 				}
 			}

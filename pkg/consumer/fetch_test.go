@@ -205,9 +205,9 @@ func checkBlock(t *testing.T, b *record.Block, next, last int64) int64 {
 			t.Fatalf("row at %d after %d, batches %+v", o, last, b.Batches)
 		}
 		last = o
-		for _, x := range b.Row(i) {
+		for _, x := range b.Row(i).X {
 			if math.IsNaN(x) || math.IsInf(x, 0) {
-				t.Fatalf("row at %d: %v", o, b.Row(i))
+				t.Fatalf("row at %d: %v", o, b.Row(i).X)
 			}
 		}
 	}

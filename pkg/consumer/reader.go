@@ -61,6 +61,8 @@ type ReaderConfig struct {
 	// Budget bounds the bytes of records that were fetched and not yet released, divided among the partitions so
 	// that the one which is waited for always has room; 0: 32 MiB.
 	Budget int
+	// Keep says that blocks keep what records hold: see record.Refusal.
+	Keep   bool
 	Logger *zap.Logger
 	// Throttled and Failed, when not nil, are told of the broker's throttling and of requests that failed.
 	Throttled func(time.Duration)
@@ -81,6 +83,7 @@ type Position struct {
 //	Run                  its caller                 its context ends             the set of fetch goroutines
 //	fetch, one a broker  Run                        its context ends             its frames
 //	decode, Workers      Run                        the fetch goroutines ended   the block in its hands
+//	parked, one a block  decode, and Run            its schema is known          the block in its hands
 //
 // What they share, the partitions' state, is guarded by mu. A partition is in at most one request at a time, whoever
 // leads it, so its blocks come in log order.
@@ -99,6 +102,9 @@ type Reader struct {
 	usual      blockSize // of the blocks decoded lately
 	err        error
 
+	parked sync.WaitGroup // tasks that are put aside
+	ending bool           // no more of them
+
 	grace, beyondFor time.Duration // fetchGrace and beyondFor
 }
 
@@ -113,7 +119,8 @@ type partition struct {
 	fetching bool
 	retryAt  time.Time
 	backoff  time.Duration
-	fault    error // why it cannot be fetched
+	fault    error             // why it cannot be fetched
+	pending  []*record.Pending // what its blocks wait for before they can be decoded
 	end      record.End
 	beyond   time.Time // since when the log has been said to end before next; zero: it is not
 }
@@ -190,7 +197,7 @@ func (c *Client) NewReader(cfg ReaderConfig) *Reader {
 }
 
 // Blocks hands out blocks, each partition's in log order. A block may still be in the making: see [record.Block.Ready].
-// The channel is closed when Run ends.
+// The channel is closed when Run ends, which leaves blocks undecoded whose schemas were not known by then.
 func (r *Reader) Blocks() <-chan *record.Block { return r.blocks }
 
 // Release takes back a block from Blocks whose Ready was received.
@@ -219,8 +226,12 @@ func (r *Reader) Problems() []string {
 	defer r.mu.Unlock()
 	var problems []string
 	for _, id := range slices.Sorted(maps.Keys(r.partitions)) {
-		if p := r.partitions[id]; p.fault != nil {
+		p := r.partitions[id]
+		if p.fault != nil {
 			problems = append(problems, fmt.Sprintf("%s/%d: %v", r.cfg.Topic, id, p.fault))
+		}
+		if len(p.pending) > 0 {
+			problems = append(problems, fmt.Sprintf("%s/%d: %v", r.cfg.Topic, id, p.pending[0]))
 		}
 	}
 	return problems
@@ -273,7 +284,7 @@ func (r *Reader) Run(ctx context.Context) error {
 			scratch := newDecompressor(maxBatchBytes)
 			dec := r.cfg.Decoder()
 			for t := range r.tasks {
-				r.decode(t, dec, scratch)
+				r.work(ctx, t, dec, scratch)
 			}
 		})
 	}
@@ -306,6 +317,10 @@ func (r *Reader) Run(ctx context.Context) error {
 	}
 	cancel()
 	fetchers.Wait()
+	r.mu.Lock()
+	r.ending = true
+	r.mu.Unlock()
+	r.parked.Wait()
 	close(r.tasks)
 	workers.Wait()
 	close(r.blocks)
@@ -699,8 +714,49 @@ func (r *Reader) handOn(ctx context.Context, p *partition, t *task) bool {
 	}
 }
 
-// decode fills a task's block and corrects what was charged for it to what it holds.
-func (r *Reader) decode(t *task, dec record.Decoder, scratch *decompressor) {
+// work decodes a task's block, or has it wait until it can be.
+func (r *Reader) work(ctx context.Context, t *task, dec record.Decoder, scratch *decompressor) {
+	if pending := r.decode(t, dec, scratch); pending != nil {
+		r.park(ctx, t, pending)
+	}
+}
+
+// park puts a task aside until it is worth trying again. Its bytes leave their frame, which is needed for other partitions:
+// no more of them are put aside than a partition's share.
+func (r *Reader) park(ctx context.Context, t *task, pending *record.Pending) {
+	if t.frame != nil {
+		for i := range t.batches {
+			t.batches[i].records = slices.Clone(t.batches[i].records)
+		}
+		t.frame.release()
+		t.frame = nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ending {
+		return
+	}
+	p := r.partitions[t.block.Partition]
+	p.pending = append(p.pending, pending)
+	r.parked.Go(func() {
+		select {
+		case <-pending.Known:
+		case <-ctx.Done():
+			return
+		}
+		r.mu.Lock()
+		p.pending = slices.DeleteFunc(p.pending, func(other *record.Pending) bool { return other == pending })
+		r.mu.Unlock()
+		select {
+		case r.tasks <- t:
+		case <-ctx.Done():
+		}
+	})
+}
+
+// decode fills a task's block and corrects what was charged for it to what it holds. Where something is missing for that it
+// returns what, and leaves the task as it was.
+func (r *Reader) decode(t *task, dec record.Decoder, scratch *decompressor) *record.Pending {
 	if r.cfg.Turns != nil {
 		r.cfg.Turns.Lock()
 		defer r.cfg.Turns.Unlock()
@@ -713,15 +769,23 @@ func (r *Reader) decode(t *task, dec record.Decoder, scratch *decompressor) {
 		usual.makeRoom(b)
 	}
 	for i := range t.batches {
-		t.batches[i].decode(b, t.first, dec, scratch)
+		if pending := t.batches[i].decode(b, t.first, dec, scratch, r.cfg.Keep); pending != nil {
+			partition, base, next := b.Partition, b.Base, b.Next
+			b.Reset()
+			b.Partition, b.Base, b.Next = partition, base, next
+			return pending
+		}
 	}
-	t.frame.release()
+	if t.frame != nil {
+		t.frame.release()
+	}
 	r.mu.Lock()
 	r.charge(r.partitions[b.Partition], b.Bytes-t.wire)
 	r.usual.meet(blockSize{rows: b.Rows(), values: len(b.X), batches: len(b.Batches), bytes: b.Bytes, wire: t.wire})
 	r.freeTasks = append(r.freeTasks, t)
 	r.mu.Unlock()
 	b.Ready <- struct{}{}
+	return nil
 }
 
 // outOfRange decides what becomes of a partition whose log does not have the offset asked for. Where retention took

@@ -203,7 +203,7 @@ func (g *reading) take(b *record.Block) {
 	}
 	offset := b.Base - 1
 	for i := range b.Rows() {
-		x := b.Row(i)
+		x := b.Row(i).X
 		if x[0] != float64(p) || x[1] != float64(g.rows[p]) {
 			g.t.Fatalf("partition %d: record %v at offset %d where %d comes next", p, x, b.Offset[i], g.rows[p])
 		}

@@ -29,18 +29,26 @@ type Tail struct {
 	next   map[int32]int64 // per partition, what was read
 	rows   []tailRow
 	found  map[int32]int // rows of each partition, those included that were too old to keep
-	x      []float64     // features of rows
-	spare  []float64
+	x      []float64     // numbers of rows
+	hashes []uint64      // of categories of rows
+	// Room for the next of both.
+	spareX      []float64
+	spareHashes []uint64
 }
 
 type tailRow struct {
 	time      int64
 	partition int32
 	offset    int64
-	start     int // features are x[start : start+width]
-	width     int
+	shape     *record.Shape
+	x, hashes span // of the tail's
 	y         float64
 }
+
+// span is a part of a slice: length values from start on.
+type span struct{ start, length int }
+
+func of[T any](all []T, s span) []T { return all[s.start : s.start+s.length] }
 
 // NewTail prepares a tail. Nothing is read before Read.
 func (c *Client) NewTail(cfg TailConfig) *Tail {
@@ -49,11 +57,11 @@ func (c *Client) NewTail(cfg TailConfig) *Tail {
 
 // Row is a record of a [Tail].
 type Row struct {
-	Partition int32
-	Offset    int64
-	Time      int64     // microseconds since 1970
-	X         []float64 // valid only during the call
-	Y         float64
+	Partition  int32
+	Offset     int64
+	Time       int64 // microseconds since 1970
+	record.Row       // valid only during the call
+	Y          float64
 }
 
 // Read hands the records that came since the last call to add, the oldest first by (time, partition, offset); no more
@@ -105,14 +113,15 @@ func (t *Tail) Read(ctx context.Context, add func(Row)) error {
 	}
 	t.prune()
 	for _, r := range t.rows {
-		add(Row{Partition: r.partition, Offset: r.offset, Time: r.time, X: t.x[r.start : r.start+r.width], Y: r.y})
+		row := record.Row{Shape: r.shape, X: of(t.x, r.x), Hashes: of(t.hashes, r.hashes)}
+		add(Row{Partition: r.partition, Offset: r.offset, Time: r.time, Row: row, Y: r.y})
 	}
 	return nil
 }
 
 // read collects the rows of each partition from start to until. It tells refusals below reported.
 func (t *Tail) read(ctx context.Context, start map[int32]Position, until, reported map[int32]int64) error {
-	t.rows, t.x, t.found = t.rows[:0], t.x[:0], make(map[int32]int)
+	t.rows, t.x, t.hashes, t.found = t.rows[:0], t.x[:0], t.hashes[:0], make(map[int32]int)
 	if len(start) == 0 {
 		return nil
 	}
@@ -153,8 +162,12 @@ func nextBlock(ctx context.Context, r *Reader) (*record.Block, error) {
 		if !ok {
 			return nil, errEnded
 		}
-		<-b.Ready
-		return b, nil
+		select {
+		case <-b.Ready:
+			return b, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -173,9 +186,10 @@ func (t *Tail) collect(b *record.Block, end, reported int64) {
 		}
 		row := b.Row(i)
 		t.rows = append(t.rows, tailRow{
-			time: b.Time[i], partition: b.Partition, offset: b.Offset[i], start: len(t.x), width: len(row), y: b.Y[i],
+			time: b.Time[i], partition: b.Partition, offset: b.Offset[i], shape: row.Shape,
+			x: span{len(t.x), len(row.X)}, hashes: span{len(t.hashes), len(row.Hashes)}, y: b.Y[i],
 		})
-		t.x = append(t.x, row...)
+		t.x, t.hashes = append(t.x, row.X...), append(t.hashes, row.Hashes...)
 		t.found[b.Partition]++
 	}
 	if len(t.rows) >= 4*t.cfg.Records {
@@ -193,10 +207,10 @@ func (t *Tail) prune() {
 		return
 	}
 	t.rows = slices.Delete(t.rows, 0, surplus)
-	x := t.spare[:0]
+	x, hashes := t.spareX[:0], t.spareHashes[:0]
 	for i, r := range t.rows {
-		t.rows[i].start = len(x)
-		x = append(x, t.x[r.start:r.start+r.width]...)
+		t.rows[i].x.start, t.rows[i].hashes.start = len(x), len(hashes)
+		x, hashes = append(x, of(t.x, r.x)...), append(hashes, of(t.hashes, r.hashes)...)
 	}
-	t.x, t.spare = x, t.x
+	t.x, t.spareX, t.hashes, t.spareHashes = x, t.x, hashes, t.hashes
 }

@@ -32,11 +32,11 @@ var byteOrderMark = []byte("\ufeff")
 // room in dst and errors.
 func (c *CSV) Decode(dst *Block, rec Record) error {
 	if rec.Value == nil {
-		return &Bad{Tombstone, "the value is null"}
+		return &Bad{Reason: Tombstone, Detail: "the value is null"}
 	}
 	line := trimLine(rec.Value)
 	if isBlank(line) {
-		return &Bad{Empty, "the value is empty or white space"}
+		return &Bad{Reason: Empty, Detail: "the value is empty or white space"}
 	}
 	if rec.Offset == 0 && IsHeader(rec.Value) {
 		return nil
@@ -50,7 +50,7 @@ func (c *CSV) Decode(dst *Block, rec Record) error {
 		}
 		return bad
 	}
-	dst.EndRow(&rec, label)
+	dst.EndRow(&rec, nil, label)
 	return nil
 }
 
@@ -128,11 +128,11 @@ func (c *CSV) row(dst *Block, key, line []byte) (label float64, bad *Bad) {
 func (c *CSV) checkWidth(columns, features int) *Bad {
 	switch {
 	case len(c.names) > 0 && columns != len(c.names):
-		return &Bad{Arity, fmt.Sprintf("%d columns where %d have names", columns, len(c.names))}
+		return &Bad{Reason: Arity, Detail: fmt.Sprintf("%d columns where %d have names", columns, len(c.names))}
 	case columns < len(c.use):
-		return &Bad{Arity, fmt.Sprintf("%d columns; column %d is not among them", columns, len(c.use)-1)}
+		return &Bad{Reason: Arity, Detail: fmt.Sprintf("%d columns; column %d is not among them", columns, len(c.use)-1)}
 	case features == 0:
-		return &Bad{Arity, "the label is the only column"}
+		return &Bad{Reason: Arity, Detail: "the label is the only column"}
 	}
 	return nil
 }
@@ -170,13 +170,13 @@ func (c *CSV) oddNumber(line []byte, i, col int, use int32) (v float64, next int
 // keyLabel returns the label that a record's key holds.
 func keyLabel(key []byte) (float64, *Bad) {
 	if key == nil {
-		return 0, &Bad{Label, "the key is null"}
+		return 0, &Bad{Reason: Label, Detail: "the key is null"}
 	}
 	text, next, fault := field(trimLine(key), 0)
 	if v, ok := number(text); ok && fault == "" && next == len(trimLine(key)) && (v == 0 || v == 1) {
 		return math.Abs(v), nil
 	}
-	return 0, &Bad{Label, "key: " + quoted(key) + " is neither 0 nor 1"}
+	return 0, &Bad{Reason: Label, Detail: "key: " + quoted(key) + " is neither 0 nor 1"}
 }
 
 // IsHeader reports whether line is a CSV header: every field has content and none is a number, not-a-number and
@@ -290,9 +290,9 @@ func number(text []byte) (v float64, ok bool) {
 // bad returns the error for what was found in a column.
 func (c *CSV) bad(reason Reason, col int, found []byte, fault string) *Bad {
 	if col < len(c.names) {
-		return &Bad{reason, fmt.Sprintf("column %d (%s): %s %s", col, c.names[col], quoted(found), fault)}
+		return &Bad{Reason: reason, Detail: fmt.Sprintf("column %d (%s): %s %s", col, c.names[col], quoted(found), fault)}
 	}
-	return &Bad{reason, fmt.Sprintf("column %d: %s %s", col, quoted(found), fault)}
+	return &Bad{Reason: reason, Detail: fmt.Sprintf("column %d: %s %s", col, quoted(found), fault)}
 }
 
 // notUTF8 returns the error for a line that is not UTF-8. It names the column as far as commas tell it.
@@ -306,7 +306,7 @@ func notUTF8(line []byte) *Bad {
 		valid += size
 	}
 	col := bytes.Count(line[:valid], []byte{','})
-	return &Bad{UTF8, fmt.Sprintf("column %d: byte %d is not UTF-8: %s", col, valid, quoted(line[valid:]))}
+	return &Bad{Reason: UTF8, Detail: fmt.Sprintf("column %d: byte %d is not UTF-8: %s", col, valid, quoted(line[valid:]))}
 }
 
 // quoted returns text in quotes, cut short.

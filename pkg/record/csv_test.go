@@ -170,7 +170,7 @@ func checkCSV(t *testing.T, opts CSVOptions, rec Record) {
 	c := newCSV(t, opts)
 	dst := &Block{}
 	dst.X = append(dst.X, 3, 4)
-	dst.EndRow(&Record{Offset: -7, Time: -7}, 1)
+	dst.EndRow(&Record{Offset: -7, Time: -7}, nil, 1)
 	before := Block{X: slices.Clone(dst.X), End: slices.Clone(dst.End), Y: slices.Clone(dst.Y), Time: slices.Clone(dst.Time), Offset: slices.Clone(dst.Offset)}
 
 	err := c.Decode(dst, rec)
@@ -197,13 +197,13 @@ func checkCSV(t *testing.T, opts CSVOptions, rec Record) {
 		}
 		return
 	}
-	if !slices.Equal(floatBits(dst.Row(1)), floatBits(x)) || math.Float64bits(dst.Y[1]) != math.Float64bits(label) {
-		t.Fatalf("%+v: value %q: row %v label %v, want %v %v", opts, rec.Value, dst.Row(1), dst.Y[1], x, label)
+	if !slices.Equal(floatBits(dst.Row(1).X), floatBits(x)) || math.Float64bits(dst.Y[1]) != math.Float64bits(label) {
+		t.Fatalf("%+v: value %q: row %v label %v, want %v %v", opts, rec.Value, dst.Row(1).X, dst.Y[1], x, label)
 	}
 	if dst.Y[1] != 0 && dst.Y[1] != 1 {
 		t.Fatalf("value %q: label %v", rec.Value, dst.Y[1])
 	}
-	for _, v := range dst.Row(1) {
+	for _, v := range dst.Row(1).X {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			t.Fatalf("value %q: feature %v", rec.Value, v)
 		}
@@ -250,7 +250,7 @@ func TestCSVRows(t *testing.T) {
 			if err := newCSV(t, tt.opts).Decode(&dst, rec); err != nil {
 				t.Fatal(err)
 			}
-			if dst.Rows() != 1 || !slices.Equal(floatBits(dst.Row(0)), floatBits(tt.want)) || dst.Y[0] != tt.label || math.Signbit(dst.Y[0]) {
+			if dst.Rows() != 1 || !slices.Equal(floatBits(dst.Row(0).X), floatBits(tt.want)) || dst.Y[0] != tt.label || math.Signbit(dst.Y[0]) {
 				t.Fatalf("got %v label %v, want %v label %v", dst.X, dst.Y, tt.want, tt.label)
 			}
 			if dst.Offset[0] != 12 || dst.Time[0] != 34 {
@@ -490,7 +490,7 @@ func TestCSVFile(t *testing.T) {
 		if err := split.Decode(&b, Record{Offset: offset, Key: []byte(label[:3]), Value: []byte(features)}); err != nil {
 			t.Fatal(err)
 		}
-		row := a.Row(a.Rows() - 1)
+		row := a.Row(a.Rows() - 1).X
 		for i, text := range strings.Split(features, ",") {
 			if want, err := strconv.ParseFloat(text, 64); err != nil || row[i] != want {
 				t.Fatalf("line %d: %q came out as %v", offset+1, text, row[i])
@@ -637,7 +637,7 @@ func BenchmarkCSV(b *testing.B) {
 					dst.X = append(dst.X, v)
 				}
 			}
-			dst.EndRow(&rec, label)
+			dst.EndRow(&rec, nil, label)
 			return nil
 		})
 	})

@@ -14,12 +14,16 @@ type Record struct {
 	Time   int64 // microseconds since 1970, as the order stage compares them
 	Key    []byte
 	Value  []byte
+	// Headers are the record's headers as they stand in the log: their number, and the key and value of each, with lengths,
+	// all numbers as zigzag varints.
+	Headers []byte
 }
 
 // Decoder reads records of one format. One decoder is used by one goroutine at a time.
 type Decoder interface {
 	// Decode appends rec to dst as one row, or leaves dst as it was and returns a *Bad. A record that is neither a
-	// row nor bad (the header line of a CSV file) leaves dst as it was and returns nil.
+	// row nor bad (the header line of a CSV file) leaves dst as it was and returns nil. A *Pending says that the record
+	// cannot be decoded yet; dst is as it was.
 	Decode(dst *Block, rec Record) error
 }
 
@@ -60,6 +64,56 @@ func Reasons() []Reason {
 type Bad struct {
 	Reason Reason
 	Detail string // what was found and where in the record, for people
+	Schema string // of SchemaNotFound: the id that nobody knows
 }
 
 func (b *Bad) Error() string { return fmt.Sprintf("%v: %s", b.Reason, b.Detail) }
+
+// Pending is the error of a record whose schema is not known yet: neither a row nor bad before somebody has said what the
+// schema is.
+type Pending struct {
+	Schema string          // its id
+	Known  <-chan struct{} // closed when it is worth trying again
+	Why    func() string   // what is waited for, for people
+}
+
+func (p *Pending) Error() string { return "schema " + p.Schema + ": " + p.Why() }
+
+// Options say what of a record is what. Names of nested fields are those of all levels with dots between.
+type Options struct {
+	Format string // auto, csv, json, or avro
+
+	// Label says where the label is: auto or nothing, key for the record's key, or a field, by name; or, where values are
+	// lists of columns, a column by its number from 0. Auto: of named fields the first called label, signal, target, class,
+	// or y; else column 0.
+	Label string
+
+	// Columns are the names of all columns of CSV values, in order. Without them columns have numbers only.
+	Columns []string
+
+	// Features are the fields to learn from, by name or column number. If there are none, these are all numbers and texts
+	// but the label. A # behind a name says that its values are categories, also where they are numbers.
+	Features []string
+
+	// Positive are the values that mean label 1, with | between; nothing: true|1|1.0|yes.
+	Positive string
+
+	// Schemas knows the schemas that records name. Nil: none are known.
+	Schemas Schemas
+}
+
+// Schemas knows the schemas of records. Any goroutine may use it.
+type Schemas interface {
+	// Schema returns the schema of an id: a number, or a GUID in its usual form. The error is a *Pending while it is not known,
+	// and a *Bad with SchemaNotFound where it is known that there is none.
+	Schema(id string) (*Definition, error)
+}
+
+// Definition is a schema as a registry tells it. It is immutable, and there is one for each id.
+type Definition struct {
+	ID   string
+	Type string // AVRO, JSON, or PROTOBUF
+	Text string
+	// References are the texts of the schemas that it names, those that need none of the others first.
+	References []string
+}

@@ -52,7 +52,7 @@ func TestKeyedByLabel(t *testing.T) {
 		}
 		for i := range n {
 			l := logs[partition(i)]
-			l.entries = append(l.entries, entry{offset: l.end, time: stamp(i), x: rows.Row(i), y: rows.Y[i]})
+			l.entries = append(l.entries, entry{offset: l.end, time: stamp(i), x: rows.Row(i).X, y: rows.Y[i]})
 			l.end++
 		}
 		for _, l := range logs {
@@ -71,7 +71,7 @@ func TestKeyedByLabel(t *testing.T) {
 		right := 0
 		var prob [1]float64
 		for i := n; i < n+heldOut; i++ {
-			if s.Predict(prob[:], rows.Row(i), nil); (prob[0] >= .5) == (rows.Y[i] == 1) {
+			if s.Predict(prob[:], rows.Row(i).X, nil); (prob[0] >= .5) == (rows.Y[i] == 1) {
 				right++
 			}
 		}

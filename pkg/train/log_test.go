@@ -78,7 +78,7 @@ func fill(b *record.Block, l *testLog) {
 			b.Bytes += 7
 		default:
 			b.X = append(b.X, e.x...)
-			b.EndRow(&record.Record{Offset: e.offset, Time: e.time}, e.y)
+			b.EndRow(&record.Record{Offset: e.offset, Time: e.time}, nil, e.y)
 			b.Bytes += 100
 		}
 	}
