@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"learner/pkg/record"
 	"learner/pkg/serve"
 	"learner/pkg/sgd"
 	"learner/pkg/train"
@@ -13,7 +14,7 @@ import (
 
 // comparison returns how the models compare by what this process has, as holder or as standby; nil: it has nothing.
 func (s *service) comparison() *train.Comparison {
-	_, _, comparison := s.serving()
+	_, _, comparison, _ := s.serving()
 	return comparison
 }
 
@@ -76,7 +77,7 @@ type eventStatus struct {
 }
 
 // compare puts a comparison into what /api/status shows.
-func (st *status) compare(c *train.Comparison, cfg *Config) {
+func (st *status) compare(c *train.Comparison, cfg *Config, layout *record.Layout) {
 	st.Champion = championStatus{Name: c.Champion, Changes: c.Changes}
 	if c.Changes == 0 {
 		st.Champion.Since = new(uint64)
@@ -112,20 +113,20 @@ func (st *status) compare(c *train.Comparison, cfg *Config) {
 		st.Drift = append(st.Drift, driftStatus{d.Detector, d.Signal, serve.Float(d.Score), d.Reports})
 	}
 	for i, index := range c.Stability {
-		st.Stability = append(st.Stability, featureStatus{cfg.featureName(i), serve.Float(index)})
+		st.Stability = append(st.Stability, featureStatus{cfg.numberName(layout, i), serve.Float(index)})
 	}
 	st.TwinAge = c.TwinAge
 	for _, e := range c.Events {
 		shown := eventStatus{Event: e}
 		if e.Signal == train.SignalFeatures {
-			shown.Feature = cfg.featureName(e.Feature)
+			shown.Feature = cfg.numberName(layout, e.Feature)
 		}
 		st.Events = append(st.Events, shown)
 	}
 }
 
 // compared brings the metrics up to date with a comparison.
-func (s *service) compared(c *train.Comparison) {
+func (s *service) compared(c *train.Comparison, layout *record.Layout) {
 	s.metrics.Champion(c.Champion)
 	for _, m := range c.Models {
 		s.metrics.Recent(m.Name, m.RecentRecords, m.RecentAccuracy, m.RecentLoss)
@@ -147,7 +148,7 @@ func (s *service) compared(c *train.Comparison) {
 		s.metrics.DriftScore(d.Detector, d.Signal, d.Score)
 	}
 	for i, index := range c.Stability {
-		s.metrics.Stability(s.cfg.featureName(i), index)
+		s.metrics.Stability(s.cfg.numberName(layout, i), index)
 	}
 }
 

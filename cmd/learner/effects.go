@@ -66,7 +66,7 @@ func effectsOf(snapshot *train.Snapshot, cfg *Config) []effect {
 	sgd.Effects(snapshot.Predictor, values)
 	effects := make([]effect, len(values))
 	for i, v := range values {
-		effects[i] = effect{cfg.featureName(i), serve.Float(v)}
+		effects[i] = effect{cfg.numberName(snapshot.Layout, i), serve.Float(v)}
 	}
 	slices.SortStableFunc(effects, func(a, b effect) int {
 		return cmp.Compare(math.Abs(float64(b.LogOdds)), math.Abs(float64(a.LogOdds)))

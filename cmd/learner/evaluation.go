@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -58,11 +58,11 @@ func shown(s evaluate.Scores) scores {
 func (s *service) evaluate(ctx context.Context) {
 	refused := refusals{log: s.log, topic: s.cfg.TestTopic}
 	e := &evaluation{service: s, refuse: func(partition int32, offset int64, bad *record.Bad) {
-		s.metrics.Test.Refused(partition, offset, bad)
+		s.metrics.Test.Refused(partition, record.Refusal{Offset: offset, Err: bad})
 		s.testSkipped.note(bad)
 		refused.note(partition, offset, bad)
 	}}
-	e.empty(0)
+	e.begin()
 	for ctx.Err() == nil {
 		pause := s.cfg.EvalInterval
 		if !e.measure(ctx) {
@@ -83,21 +83,29 @@ type evaluation struct {
 	service *service
 	tail    *consumer.Tail
 	refuse  func(partition int32, offset int64, bad *record.Bad)
+	rows    []testRow // the newest, oldest first
 	window  *evaluate.Window
-	width   int // of the window's rows
+	layout  *record.Layout // by which rows were placed in the window; nil: none yet
+	known   int            // categories then
 	failed  string
+}
+
+// testRow is a record of the test topic.
+type testRow struct {
+	record.Row
+	y float64
 }
 
 // measure does one run, and reports false where there is no model yet.
 func (e *evaluation) measure(ctx context.Context) bool {
 	s := e.service
-	snapshots := s.snapshots()
-	if len(snapshots) == 0 || snapshots[0] == nil || snapshots[0].Features == 0 && !snapshots[0].CaughtUp {
+	_, snapshots, _, slots := s.serving()
+	if len(snapshots) == 0 || snapshots[0] == nil || snapshots[0].Layout == nil && !snapshots[0].CaughtUp {
 		return false
 	}
 	start := time.Now()
 	run := &testRun{Time: start, Baselines: map[string]scores{}, models: map[string]*scores{}}
-	err := e.refill(ctx, snapshots[0].Features)
+	err := e.refill(ctx, snapshots[0].Layout, slots)
 	if err != nil {
 		if ctx.Err() != nil {
 			return true
@@ -142,38 +150,58 @@ func (e *evaluation) measure(ctx context.Context) bool {
 	return true
 }
 
-// refill takes the newest test records into the window. Until a model has learned a record the width of rows is not
+// refill takes the newest test records into the window. Until a model has learned a record the columns of rows are not
 // known, and the window stays empty.
-func (e *evaluation) refill(ctx context.Context, width int) error {
-	if e.width != width {
-		e.empty(width)
-	}
-	if width == 0 {
+func (e *evaluation) refill(ctx context.Context, layout *record.Layout, slots *record.Slots) error {
+	if layout == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, testReadTimeout)
 	defer cancel()
+	placer := record.NewPlacer(layout, slots, false, nil)
 	passed := map[int32]train.Passed{}
+	fresh := 0
 	err := e.tail.Read(ctx, func(r consumer.Row) {
-		if len(r.X) != width {
-			e.refuse(r.Partition, r.Offset, &record.Bad{
-				Reason: record.Arity, Detail: fmt.Sprintf("%d features where the models have %d", len(r.X), width),
-			})
+		if bad := placer.Fits(r.Shape, len(r.X)); bad != nil {
+			e.refuse(r.Partition, r.Offset, bad)
 			return
 		}
-		e.window.Add(r.X, r.Y)
+		row := r.Row
+		row.X, row.Hashes = slices.Clone(row.X), slices.Clone(row.Hashes)
+		e.rows = append(e.rows, testRow{row, r.Y})
+		fresh++
 		passed[r.Partition] = train.Passed{Records: passed[r.Partition].Records + 1, Next: r.Offset + 1, Time: r.Time}
 	})
 	for partition, p := range passed {
 		e.service.metrics.Test.Passed(partition, p.Records, 0, p.Next, time.UnixMicro(p.Time))
 	}
+	e.rows = slices.Delete(e.rows, 0, max(0, len(e.rows)-e.service.cfg.EvalRecords))
+	e.place(placer, min(fresh, len(e.rows)), slots.Occupancy().Used)
 	return err
 }
 
-// empty begins a window for rows of width features, to be filled from the newest records.
-func (e *evaluation) empty(width int) {
+// place brings fresh rows, the newest, into the window; all of them where the layout is another by now, or more categories
+// are known.
+func (e *evaluation) place(placer *record.Placer, fresh, known int) {
+	if placer.Layout() != e.layout || known != e.known {
+		e.window, e.layout, e.known = evaluate.NewWindow(e.service.cfg.EvalRecords), placer.Layout(), known
+		fresh = len(e.rows)
+	}
+	var x []float64
+	var sparse []int32
+	for _, row := range e.rows[len(e.rows)-fresh:] {
+		if placer.Fits(row.Shape, len(row.X)) != nil {
+			continue // of a type that another record has settled since
+		}
+		x, sparse, _ = placer.Place(x[:0], sparse[:0], row.Row, false)
+		e.window.Add(x, sparse, row.y)
+	}
+}
+
+// begin begins with an empty window, to be filled from the newest records.
+func (e *evaluation) begin() {
 	s := e.service
-	e.window, e.width = evaluate.NewWindow(s.cfg.EvalRecords), width
+	e.window = evaluate.NewWindow(s.cfg.EvalRecords)
 	e.tail = s.client.NewTail(consumer.TailConfig{
 		Topic: s.cfg.TestTopic, Records: s.cfg.EvalRecords, Decoder: s.decoder, Logger: s.log,
 		Refused: e.refuse, Failed: s.fetchFailed,

@@ -21,6 +21,7 @@ const followEvery = time.Second
 // followed is what a standby knows of the holder's models.
 type followed struct {
 	checkpoint *checkpoint.Checkpoint // committed last; nil: none that may be loaded
+	trainer    *train.Trainer         // that answers from it, and never runs; nil: none
 	snapshots  []*train.Snapshot
 	comparison *train.Comparison // nil with nothing that may be loaded
 	twin       sgd.Predictor     // nil: none
@@ -127,9 +128,9 @@ func (s *service) standbyOf(c *checkpoint.Checkpoint) *followed {
 		f.refused = err
 		return f
 	}
-	f.snapshots, f.comparison, f.twin = trainer.Snapshots(), trainer.Comparison(), trainer.Twin()
+	f.trainer, f.snapshots, f.comparison, f.twin = trainer, trainer.Snapshots(), trainer.Comparison(), trainer.Twin()
 	s.metrics.Lineage(c.ID.Lineage, c.ID.Sequence)
-	s.compared(f.comparison)
+	s.compared(f.comparison, trainer.Layout())
 	return f
 }
 
@@ -137,7 +138,7 @@ func (s *service) standbyOf(c *checkpoint.Checkpoint) *followed {
 type silent struct{}
 
 func (silent) Passed(int32, int, int, int64, time.Time)         {}
-func (silent) Refused(int32, int64, *record.Bad)                {}
+func (silent) Refused(int32, record.Refusal)                {}
 func (silent) Lost(int32, int64)                                {}
 func (silent) Waiting(int)                                      {}
 func (silent) DrawnBack(int32)                                  {}

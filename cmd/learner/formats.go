@@ -40,10 +40,10 @@ type modelDocument struct {
 // modelJSON returns the state of a model as JSON.
 func (s *service) modelJSON(state *train.State) ([]byte, error) {
 	spec := s.specs[slices.Index(s.Names(), state.Name)]
-	lineage, features := s.place()
+	lineage := s.lineage()
 	text, err := json.Marshal(modelDocument{
 		Format: "learner-model", Version: 1, Name: spec.Name, Kind: spec.Kind, Settings: s.cfg.settings(spec),
-		Features: s.cfg.featureNames(features), Lineage: lineage, Records: state.Records, Next: state.Next, Since: state.Since,
+		Features: s.cfg.columnNames(s.layout()), Lineage: lineage, Records: state.Records, Next: state.Next, Since: state.Since,
 		Build: currentBuild().Version, Tensors: state.Tensors,
 	})
 	if err != nil {
@@ -62,23 +62,23 @@ func (s *service) onnxState(model string) (serve.State, error) {
 	if snapshots[i] == nil || snapshots[i].Predictor == nil {
 		return serve.State{}, serve.ErrNoState
 	}
-	lineage, _ := s.place()
+	lineage := s.lineage()
 	data, err := s.cfg.onnx(s.specs[i], snapshots[i], lineage)
 	return serve.State{Data: data, Records: snapshots[i].Records}, err
 }
 
-// place returns the lineage of the models that this process has, and the width of their rows; nothing where it has none.
-func (s *service) place() (lineage string, features int) {
-	if t := s.tenure.Load(); t != nil {
+// lineage returns that of the models that this process has; empty where it has none.
+func (s *service) lineage() string {
+	if s.tenure.Load() != nil {
 		if kept := s.kept.Load(); kept != nil {
-			lineage = kept.id.Lineage
+			return kept.id.Lineage
 		}
-		return lineage, t.trainer.Progress().Features
+		return ""
 	}
 	if f := s.followed.Load(); f != nil && f.checkpoint != nil {
-		return f.checkpoint.ID.Lineage, f.checkpoint.Features
+		return f.checkpoint.ID.Lineage
 	}
-	return "", 0
+	return ""
 }
 
 // onnx returns a model as an ONNX file.
@@ -96,7 +96,7 @@ func (c *Config) onnx(spec sgd.Spec, snapshot *train.Snapshot, lineage string) (
 		},
 	}
 	for key, value := range map[string]any{
-		"settings": c.settings(spec), "features": c.featureNames(snapshot.Features), "next_offsets": snapshot.Next,
+		"settings": c.settings(spec), "features": c.numberNames(snapshot.Layout), "next_offsets": snapshot.Next,
 	} {
 		text, err := json.Marshal(value)
 		if err != nil {
@@ -136,13 +136,4 @@ func (c *Config) settings(spec sgd.Spec) checkpoint.Settings {
 		options = map[string]string{} // not null
 	}
 	return checkpoint.Settings{Options: options, Seed: c.Seed}
-}
-
-// featureNames returns the names of so many features.
-func (c *Config) featureNames(n int) []string {
-	names := make([]string, n)
-	for i := range names {
-		names[i] = c.featureName(i)
-	}
-	return names
 }

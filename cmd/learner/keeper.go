@@ -455,6 +455,7 @@ func (k *keeper) checkpointOf(cut *train.Cut) *checkpoint.Checkpoint {
 		ID:         checkpoint.ID{Lineage: k.lineage, Sequence: k.sequence, Writer: k.writer},
 		Generation: k.joined.ID, Source: k.source, Previous: k.committed[max(0, len(k.committed)-2):], Resets: k.resets,
 		Turn: cut.Turn, Features: cut.Features, Records: cut.Records, Gap: cut.Gap, Lost: cut.Lost, ConfigRows: config.Rows,
+		Columns: cut.Columns, Missing: cut.Missing, Origins: cut.Origins, NotFound: cut.NotFound, Slots: cut.Slots,
 		Champion: cut.Champion, Comparison: cut.Comparison, Build: currentBuild().Version, Created: time.Now(),
 	}
 	for _, p := range cut.Partitions {
@@ -474,7 +475,10 @@ func (k *keeper) checkpointOf(cut *train.Cut) *checkpoint.Checkpoint {
 // cutOf makes a cut of a checkpoint.
 func cutOf(c *checkpoint.Checkpoint) *train.Cut {
 	cut := &train.Cut{
-		Place:      train.Place{Turn: c.Turn, Features: c.Features, Records: c.Records, Gap: c.Gap, Lost: c.Lost},
+		Place: train.Place{
+			Turn: c.Turn, Features: c.Features, Records: c.Records, Gap: c.Gap, Lost: c.Lost,
+			Columns: c.Columns, Missing: c.Missing, Origins: c.Origins, NotFound: c.NotFound, Slots: c.Slots,
+		},
 		Comparison: c.Comparison, Champion: c.Champion,
 	}
 	for _, p := range c.Partitions {

@@ -20,12 +20,12 @@ type observer struct {
 
 	mu       sync.Mutex
 	last     map[int32]time.Time // per partition, the timestamp of the last record learned
-	informed map[string]bool     // models whose information is on the metrics
+	informed map[string]int       // by model, the number of features that the metrics tell
 }
 
 func newObserver(s *service) *observer {
 	return &observer{
-		Metrics: s.metrics, service: s, last: make(map[int32]time.Time), informed: make(map[string]bool),
+		Metrics: s.metrics, service: s, last: make(map[int32]time.Time), informed: make(map[string]int),
 		refused: refusals{log: s.log, topic: s.cfg.TrainTopic},
 	}
 }
@@ -49,10 +49,10 @@ func (o *observer) lastTime(partition int32) (time.Time, bool) {
 }
 
 // Refused implements train.Observer.
-func (o *observer) Refused(partition int32, offset int64, bad *record.Bad) {
-	o.Metrics.Refused(partition, offset, bad)
-	o.service.trainSkipped.note(bad)
-	o.refused.note(partition, offset, bad)
+func (o *observer) Refused(partition int32, r record.Refusal) {
+	o.Metrics.Refused(partition, r)
+	o.service.trainSkipped.note(r.Err)
+	o.refused.note(partition, r.Offset, r.Err)
 }
 
 // Published implements train.Observer.
@@ -61,9 +61,9 @@ func (o *observer) Published(snapshot *train.Snapshot) {
 	o.Model(snapshot.Model, snapshot.Stats, snapshot.Records, accuracy, loss)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if snapshot.Features > 0 && !o.informed[snapshot.Model] {
-		o.informed[snapshot.Model] = true
-		o.ModelInfo(snapshot.Model, o.service.kind(snapshot.Model), snapshot.Features, classes, o.service.cfg.Format)
+	if snapshot.Layout != nil && o.informed[snapshot.Model] != snapshot.Layout.Features() {
+		o.informed[snapshot.Model] = snapshot.Layout.Features()
+		o.ModelInfo(snapshot.Model, o.service.kind(snapshot.Model), snapshot.Layout.Features(), classes, o.service.cfg.Format)
 	}
 }
 
@@ -80,14 +80,14 @@ func (o *observer) Happened(e train.Event) {
 			zap.String("detector", e.Detector), zap.String("signal", e.Signal), zap.Float64("score", e.Score), zap.Uint64("record", e.Record),
 		}
 		if e.Signal == train.SignalFeatures {
-			fields = append(fields, zap.String("feature", s.cfg.featureName(e.Feature)))
+			fields = append(fields, zap.String("feature", s.cfg.numberName(s.layout(), e.Feature)))
 		}
 		s.log.Warn("drift", fields...)
 	}
 }
 
 // Compared implements train.Observer.
-func (o *observer) Compared(c *train.Comparison) { o.service.compared(c) }
+func (o *observer) Compared(c *train.Comparison) { o.service.compared(c, o.service.layout()) }
 
 // classes is how many labels there are: the task is binary classification.
 const classes = 2

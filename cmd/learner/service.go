@@ -51,7 +51,7 @@ type service struct {
 	tests      atomic.Pointer[testRun]              // the newest measurement; nil before the first
 	problem    atomic.Pointer[string]               // what the start or a checkpoint waits for; nil: nothing
 	kept       atomic.Pointer[keptMark]             // what this process committed or restored last as holder
-	names      atomic.Pointer[[]string]             // of the features, see featureNames; nil before they were needed
+	names      atomic.Pointer[layoutNames]          // of the features, see featureNames; nil before they were needed
 	stopping   atomic.Bool
 
 	trainSkipped, testSkipped skipped
@@ -252,7 +252,10 @@ func (s *service) learn(service, ctx context.Context, t *consumer.Tenure) error 
 
 	var wait sync.WaitGroup
 	var readErr, keepErr error
-	wait.Go(func() { readErr = reader.Run(learning) })
+	wait.Go(func() {
+		readErr = reader.Run(learning)
+		stop() // also where blocks are left that wait for their schemas
+	})
 	wait.Go(func() {
 		if keepErr = k.keep(learning, trainer, asked); keepErr != nil {
 			stop()

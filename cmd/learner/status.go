@@ -119,7 +119,7 @@ func (s *service) status() status {
 		st.Note = f.note
 		if c := f.checkpoint; c != nil {
 			st.Lineage, st.Sequence, st.Writer = c.ID.Lineage, c.ID.Sequence, c.ID.Writer
-			st.Kept, st.Gap, st.Features = &c.Created, c.Gap, c.Features
+			st.Kept, st.Gap, st.Features = &c.Created, c.Gap, max(c.Features, len(c.Columns))
 			for _, p := range c.Partitions {
 				st.Partitions = append(st.Partitions, partition{Learned: p.Next, PartitionProgress: train.PartitionProgress{
 					Partition: p.Partition, Next: p.Next, Start: p.Start, Settled: p.Settled, End: p.End,
@@ -129,7 +129,7 @@ func (s *service) status() status {
 	}
 	if t := s.tenure.Load(); t != nil {
 		progress := t.trainer.Progress()
-		st.CaughtUp, st.Gap, st.Features = progress.CaughtUp, progress.Gap, progress.Features
+		st.CaughtUp, st.Gap, st.Features = progress.CaughtUp, progress.Gap, progress.Features()
 		st.Partitions = t.partitions()
 		st.measureLag()
 		if kept := s.kept.Load(); kept != nil {
@@ -150,7 +150,7 @@ func (s *service) status() status {
 		st.Models = append(st.Models, m)
 	}
 	if c := s.comparison(); c != nil {
-		st.compare(c, s.cfg)
+		st.compare(c, s.cfg, s.layout())
 	}
 	return st
 }
@@ -174,7 +174,7 @@ func (st *status) measureLag() {
 // snapshots returns the newest snapshot of each model that this process has, as holder or as standby: none, or one for
 // each configured model, nil where there is none yet.
 func (s *service) snapshots() []*train.Snapshot {
-	_, snapshots, _ := s.serving()
+	_, snapshots, _, _ := s.serving()
 	return snapshots
 }
 

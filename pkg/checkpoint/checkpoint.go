@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"learner/pkg/record"
 	"learner/pkg/sgd"
 )
 
@@ -36,12 +37,17 @@ type Checkpoint struct {
 	Previous   []ID     // committed before it, oldest first: as many as are kept besides the newest
 	Resets     []string // every LEARNER_RESET_ID used so far
 	Partitions []Partition
-	Turn       int32  // the merge's own state: the partition that was taken last; -1: none yet
-	Features   int    // of a row; 0: not settled yet
-	Records    uint64 // of the sequence that the cut has behind it
-	Gap        bool   // the log had lost records that the lineage should have learned
-	Lost       int64  // how many offsets
-	ConfigRows string // hash of all that decides what a row is and which comes next: format, label, features, order
+	Turn       int32           // the merge's own state: the partition that was taken last; -1: none yet
+	Features   int             // numbers of a row; 0 without Columns: not settled yet
+	Columns    []record.Column // of a row, in the order of first appearance; nil: they have no names
+	Missing    []uint64        // rows that had no value, by column
+	Origins    []string        // of rows met: schemas
+	NotFound   []string        // schemas of which it was decided that nobody knows them
+	Slots      []int64         // of categories, by number
+	Records    uint64          // of the sequence that the cut has behind it
+	Gap        bool            // the log had lost records that the lineage should have learned
+	Lost       int64           // how many offsets
+	ConfigRows string          // hash of all that decides what a row is and which comes next: format, label, features, order
 	Models     []Model
 	Champion   string       // name of the model that answers for the service
 	Comparison []sgd.Tensor // the whole state of what compares the models; none: it begins anew
@@ -103,17 +109,19 @@ func (c *Checkpoint) Next(partition int32) (int64, bool) {
 }
 
 // A checkpoint is a safetensors file. Its tensors are named model/tensor, those of the comparison /tensor, as no model is
-// without a name; everything else is in the metadata, text as it is and what has structure as JSON.
+// without a name, as is that of the slots; everything else is in the metadata, text as it is and what has structure as JSON.
 const (
 	format  = "learner-checkpoint"
 	version = "1"
+
+	slotsTensor = "/layout/slots"
 
 	sumField = `"sha256":"` // in the header; JSON cannot hold these bytes anywhere else than at this key
 	sumSize  = 2 * sha256.Size
 )
 
 // optional are the keys that a checkpoint may be without, because earlier releases knew nothing of them.
-var optional = []string{"records"}
+var optional = []string{"records", "columns", "missing", "origins", "not_found"}
 
 // fields returns a pointer to everything that is kept in the metadata, by key.
 func (c *Checkpoint) fields() map[string]any {
@@ -130,6 +138,10 @@ func (c *Checkpoint) fields() map[string]any {
 		"turn":        &c.Turn,
 		"features":    &c.Features,
 		"records":     &c.Records,
+		"columns":     &c.Columns,
+		"missing":     &c.Missing,
+		"origins":     &c.Origins,
+		"not_found":   &c.NotFound,
 		"gap":         &c.Gap,
 		"lost":        &c.Lost,
 		"config_rows": &c.ConfigRows,
@@ -163,6 +175,9 @@ func (c *Checkpoint) Encode() ([]byte, error) {
 		metadata[key] = string(text)
 	}
 	tensors := named(nil, "", c.Comparison)
+	if len(c.Slots) > 0 {
+		tensors = append(tensors, sgd.Tensor{Name: slotsTensor, Shape: []int{len(c.Slots)}, Data: c.Slots})
+	}
 	for i := range c.Models {
 		m := &c.Models[i]
 		if m.Name == "" || strings.Contains(m.Name, "/") {
@@ -268,6 +283,14 @@ func (c *Checkpoint) decode(metadata map[string]string, tensors []sgd.Tensor) er
 	}
 	owners[""] = &c.Comparison
 	for _, t := range tensors {
+		if t.Name == slotsTensor {
+			slots, ok := t.Data.([]int64)
+			if !ok {
+				return fmt.Errorf("tensor %q holds %T, want %T", t.Name, t.Data, slots)
+			}
+			c.Slots = slots
+			continue
+		}
 		name, rest, slash := strings.Cut(t.Name, "/")
 		owner := owners[name]
 		if owner == nil || !slash {

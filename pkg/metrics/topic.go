@@ -103,7 +103,7 @@ func (t *Topic) Passed(partition int32, records int, bytes int, next int64, reco
 }
 
 // Refused counts one bad record. Partition and offset are not kept: a reason is a label, an offset is not.
-func (t *Topic) Refused(_ int32, _ int64, bad *record.Bad) { t.refused[bad.Reason].Inc() }
+func (t *Topic) Refused(_ int32, r record.Refusal) { t.refused[r.Err.Reason].Inc() }
 
 // Lost counts records that the log no longer had.
 func (t *Topic) Lost(partition int32, records int64) {

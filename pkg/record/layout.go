@@ -22,9 +22,17 @@ func Positional(width int) *Layout { return &Layout{Width: width} }
 // NewLayout returns the layout of named columns.
 func NewLayout(columns []Column) *Layout { return (&Layout{}).with(columns) }
 
+// Features returns how many columns there are.
+func (l *Layout) Features() int {
+	if l.Columns != nil {
+		return len(l.Columns)
+	}
+	return l.Width
+}
+
 // with returns the layout with more columns behind those that it has.
 func (l *Layout) with(columns []Column) *Layout {
-	next := &Layout{Columns: slices.Concat(l.Columns, columns), Width: l.Width}
+	next := &Layout{Columns: append(append([]Column{}, l.Columns...), columns...), Width: l.Width}
 	for _, c := range columns {
 		if c.Kind == Numeric {
 			next.Width++
@@ -80,10 +88,7 @@ func (p *Placer) Layout() *Layout { return p.layout }
 func (p *Placer) use(layout *Layout) {
 	p.layout = layout
 	p.plans, p.last, p.lately = make(map[*Shape]*plan), nil, nil
-	columns := len(layout.Columns)
-	if layout.Columns == nil {
-		columns = layout.Width
-	}
+	columns := layout.Features()
 	p.Missing = append(p.Missing, make([]uint64, columns-len(p.Missing))...)
 	p.known, p.places, p.absent = make(map[string]int, columns), make([]int, columns), make([]uint64, columns)
 	place := 0
@@ -127,6 +132,15 @@ func (p *Placer) Extend(shape *Shape) []Column {
 	return news
 }
 
+// Lacks returns the columns of the layout that a shape lacks.
+func (p *Placer) Lacks(shape *Shape) []Column {
+	var columns []Column
+	for _, i := range p.plan(shape).lacks {
+		columns = append(columns, p.layout.Columns[i])
+	}
+	return columns
+}
+
 // rank returns where among new columns one comes.
 func (p *Placer) rank(c Column) int {
 	if i := slices.Index(p.first, c.Name); i >= 0 {
@@ -154,7 +168,7 @@ func (p *Placer) plan(shape *Shape) *plan {
 
 func (p *Placer) make(shape *Shape) *plan {
 	made := &plan{}
-	if p.layout.Columns == nil && p.layout.Width > 0 {
+	if p.layout.Columns == nil {
 		made.bad = &Bad{Reason: Schema, Detail: "columns with names where the models' columns have none: LEARNER_COLUMNS would name those"}
 		return made
 	}

@@ -33,7 +33,7 @@ func (s *stack) Ends(context.Context, time.Duration) map[int32]record.End {
 type nothing struct{}
 
 func (nothing) Passed(int32, int, int, int64, time.Time)         {}
-func (nothing) Refused(int32, int64, *record.Bad)                {}
+func (nothing) Refused(int32, record.Refusal)                    {}
 func (nothing) Lost(int32, int64)                                {}
 func (nothing) Waiting(int)                                      {}
 func (nothing) DrawnBack(int32)                                  {}
@@ -46,6 +46,7 @@ func (nothing) Compared(*Comparison)                             {}
 type idle struct{ recorder }
 
 func (*idle) Learn(*sgd.Rows, []float64) {}
+func (*idle) Grow(int)                   {}
 
 // BenchmarkTrain merges partitions whose records come one from each in turn, 18 features, a thousand to a block, for
 // nobody, and for one logistic model.

@@ -105,7 +105,7 @@ func teachWith(t *testing.T, trainer *Trainer, rows sgd.Rows, to, most int, seed
 				return
 			}
 			at = next
-			if at >= widthSample && rng.IntN(10) == 0 { // before, rows are held back, and nothing can be cut
+			if at >= layoutSample && rng.IntN(10) == 0 { // before, rows are held back, and nothing can be cut
 				c, err := trainer.Cut(ctx)
 				if err != nil {
 					t.Error(err)
@@ -213,7 +213,7 @@ func TestComparisonDependsOnRecordsAlone(t *testing.T) {
 				trainer, cuts := teach(t, cfg, rows, to, most, rng.Uint64())
 				last := end(t, trainer)
 				for _, c := range append(cuts, last) {
-					if c.Records != c.Models[0].Records || to >= widthSample && c.Records != uint64(c.Partitions[0].Next) {
+					if c.Records != c.Models[0].Records || to >= layoutSample && c.Records != uint64(c.Partitions[0].Next) {
 						t.Fatalf("seed %d: cut of %d records at %+v", seed, c.Records, c.Partitions)
 					}
 				}
@@ -457,7 +457,7 @@ func TestBatchesAreComparedInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, l := range trainer.learners {
-		l.model, l.features = &sleeper{l.spec.New(3, 1), rand.New(rand.NewPCG(7, uint64(i)))}, 3
+		l.model, l.width = &sleeper{l.spec.New(3, 1), rand.New(rand.NewPCG(7, uint64(i)))}, 3
 	}
 	teachWith(t, trainer, rows, rows.Len(), 90, 1)
 	if d := sameTensors(end(t, trainer).Comparison, atOnce(cfg, rows).state()); d != "" {
@@ -597,7 +597,7 @@ func TestNobodyKnowsALabelBeforeItAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := dishonest.learners[0]
-	l.model, l.features = &cheat{l.spec.New(18, 1)}, 18
+	l.model, l.width = &cheat{l.spec.New(18, 1)}, 18
 	teachWith(t, dishonest, rows, rows.Len(), 1000, 1)
 	s, recent := dishonest.Snapshots()[0], dishonest.Comparison().Models[0].RecentAccuracy
 	t.Logf("one that cheats %.4f, recently %.4f", float64(s.Correct)/float64(s.Records), recent)

@@ -78,6 +78,7 @@ type Detector struct {
 const (
 	ChampionChanged = "champion"
 	DriftReported   = "drift"
+	SchemaMet       = "schema"
 )
 
 // Event is a happening in the lineage.
@@ -93,4 +94,8 @@ type Event struct {
 	Signal   string  `json:"signal,omitempty"`
 	Score    float64 `json:"score,omitempty"`
 	Feature  int     `json:"feature,omitempty"` // psi: the one with the highest index, from 0 on
+	// Of a schema met first, or columns: their names, with commas between.
+	Schema string `json:"schema,omitempty"` // empty: records that name none
+	Added  string `json:"added,omitempty"`  // columns that no record had before
+	Lacks  string `json:"lacks,omitempty"`  // columns that records had before, and the schema does not have
 }

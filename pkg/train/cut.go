@@ -30,7 +30,12 @@ type Cut struct {
 // Place is the merge's own part of a cut.
 type Place struct {
 	Turn       int32            // partition taken last; -1: none
-	Features   int              // of a row; 0: not settled
+	Features   int              // numbers of a row; 0 without Columns: not settled
+	Columns    []record.Column  // in the order of first appearance; nil: they have no names
+	Missing    []uint64         // rows that had no value, by column
+	Slots      []int64          // of categories, by number
+	Origins    []string         // of shapes met
+	NotFound   []string         // schemas of which it was decided that nobody knows them
 	Gap        bool             // the log had lost records that should have been learned
 	Lost       int64            // how many offsets
 	Records    uint64           // merged in the lineage, held ones not counted
@@ -110,8 +115,11 @@ func (o *order) place() Place {
 		return o.beforeHeld
 	}
 	p := Place{
-		Turn: o.turn, Features: o.width, Gap: o.gap, Lost: o.lost, Records: o.records,
-		Partitions: make([]PartitionPlace, len(o.lanes)),
+		Turn: o.turn, Gap: o.gap, Lost: o.lost, Records: o.records, Partitions: make([]PartitionPlace, len(o.lanes)),
+		Slots: o.slots.Met(), Origins: slices.Clone(o.origins), NotFound: slices.Clone(o.notFound),
+	}
+	if o.layout != nil {
+		p.Features, p.Columns, p.Missing = o.layout.Width, o.layout.Columns, slices.Clone(o.placer.Missing)
 	}
 	for i, l := range o.lanes {
 		p.Partitions[i] = PartitionPlace{
@@ -141,7 +149,7 @@ func (o *order) restore(ctx context.Context, p *Place) bool {
 	if p == nil {
 		return true
 	}
-	o.turn, o.width, o.gap, o.lost, o.records = p.Turn, p.Features, p.Gap, p.Lost, p.Records
+	o.turn, o.gap, o.lost, o.records = p.Turn, p.Gap, p.Lost, p.Records
 	for _, at := range p.Partitions {
 		l := newLane(at.Partition, at.Next)
 		l.start, l.settled, l.end, l.passed = at.Start, at.Settled, at.End, at.Passed
@@ -178,8 +186,8 @@ func (l *learner) state() State {
 	}
 }
 
-// restore takes up the model from its part of a cut. Without features there is no model yet.
-func (l *learner) restore(s *State, features int) error {
+// restore takes up the model from its part of a cut. Without a layout there is no model yet.
+func (l *learner) restore(s *State, layout *record.Layout) error {
 	from := sgd.NewStored(slices.DeleteFunc(slices.Clone(s.Tensors), func(t sgd.Tensor) bool { return !isScore(t) }))
 	own := slices.DeleteFunc(slices.Clone(s.Tensors), isScore)
 	sgd.LoadScalar(from, progressiveRecords, &l.records)
@@ -187,7 +195,10 @@ func (l *learner) restore(s *State, features int) error {
 	sgd.LoadScalar(from, progressiveLoss, &l.loss)
 	err := from.Done()
 	if len(own) > 0 || l.records > 0 { // who has learned has tensors: that none is there is a fault
-		l.model, l.features = l.spec.New(features, l.seed), features
+		if layout == nil {
+			return fmt.Errorf("restore model %s: it has learned, but the columns of rows are not known", l.spec.Name)
+		}
+		l.model, l.width, l.layout = l.spec.New(layout.Width, l.seed), layout.Width, layout
 		err = errors.Join(err, l.model.Restore(own))
 	}
 	maps.Copy(l.since, s.Since)

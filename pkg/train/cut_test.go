@@ -306,7 +306,7 @@ func TestStateThatDoesNotFit(t *testing.T) {
 	}{
 		{"nothing", func(*Cut) {}, nil},
 		{"other width", func(c *Cut) { c.Features = 4 }, []string{"weights", "scaler/mean", "scaler/variance"}},
-		{"width not settled", func(c *Cut) { c.Features = 0 }, []string{"weights"}},
+		{"columns not settled", func(c *Cut) { c.Features = 0 }, []string{"columns"}},
 		{"tensor too long", change("weights", func(t *sgd.Tensor) { t.Data = make([]float64, 5) }), []string{"weights"}},
 		{"scalar of two", change("seen", func(t *sgd.Tensor) { t.Data = make([]float64, 2) }), []string{"seen"}},
 		{"other type", change("weights", func(t *sgd.Tensor) { t.Data = []float32{1, 2, 3, 4} }), []string{"weights"}},

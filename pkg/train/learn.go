@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"learner/pkg/record"
 	"learner/pkg/sgd"
 )
 
@@ -24,10 +25,13 @@ type Batch struct {
 	Passed   []Passed // partitions that moved, by number
 	CaughtUp bool     // the log as it was at the start ends with this batch
 
-	first   uint64       // records of the lineage before the batch
-	cut     *Cut         // to be answered behind the batch; usually nil
-	answers []answers    // by model; each is its learner's, and the compare stage's when all have learned the batch
-	users   atomic.Int32 // learners that have not learned it yet
+	layout  *record.Layout // of the rows; nil: there were none yet
+	ends    []int          // memory of SparseEnd
+	events  []Event        // that happened before its first row
+	first   uint64         // records of the lineage before the batch
+	cut     *Cut           // to be answered behind the batch; usually nil
+	answers []answers      // by model; each is its learner's, and the compare stage's when all have learned the batch
+	users   atomic.Int32   // learners that have not learned it yet
 	free    chan<- *Batch
 }
 
@@ -59,15 +63,31 @@ type Passed struct {
 	Time      int64 // timestamp of the last row, microseconds since 1970
 }
 
-// reserve makes room for as many rows of that width as make a batch full.
-func (b *Batch) reserve(width int) {
-	rows := min(batchRows, batchValues/max(width, 1)+1)
-	b.Width, b.X, b.Y = width, make([]float64, 0, rows*width), make([]float64, 0, rows)
+// use has the rows to come, of which there are none yet, be of a layout, and makes room for as many as make a batch full.
+func (b *Batch) use(layout *record.Layout) {
+	if width := layout.Width; b.layout == nil || b.Width != width {
+		rows := min(batchRows, batchValues/max(width, 1)+1)
+		b.Width, b.X, b.Y = width, make([]float64, 0, rows*width), make([]float64, 0, rows)
+	}
+	b.layout = layout
+}
+
+// endSparse ends the sparse features of the newest row. While no row has any, nothing is kept of their ends.
+func (b *Batch) endSparse() {
+	if len(b.Sparse) == 0 {
+		return
+	}
+	for len(b.ends) < len(b.Y)-1 {
+		b.ends = append(b.ends, 0)
+	}
+	b.ends = append(b.ends, len(b.Sparse))
+	b.SparseEnd = b.ends
 }
 
 // recycle gives the batch back to the order stage.
 func (b *Batch) recycle() {
-	b.X, b.Y, b.Passed, b.CaughtUp, b.cut = b.X[:0], b.Y[:0], b.Passed[:0], false, nil
+	b.X, b.Y, b.Missing, b.Sparse, b.SparseEnd, b.ends = b.X[:0], b.Y[:0], false, b.Sparse[:0], nil, b.ends[:0]
+	b.Passed, b.CaughtUp, b.cut, b.events = b.Passed[:0], false, nil, b.events[:0]
 	for i := range b.answers {
 		a := &b.answers[i]
 		clear(a.copies)
@@ -80,7 +100,8 @@ func (b *Batch) recycle() {
 type Snapshot struct {
 	sgd.Predictor
 	Model    string
-	Features int
+	Layout   *record.Layout // of the rows that it learns from; nil: none was seen yet
+	Features int            // numbers of a row
 	Outputs  int
 	Stats    sgd.Stats
 	Records  uint64          // learned in the model's life
@@ -107,7 +128,8 @@ type learner struct {
 	done    chan struct{}
 
 	model    sgd.Model // made when the width is known
-	features int
+	width    int       // numbers of the rows that it learns from
+	layout   *record.Layout
 	part     sgd.Rows // of a batch, to be learned in one go
 	records  uint64
 	correct  uint64
@@ -158,9 +180,11 @@ func (l *learner) learn(b *Batch) {
 	rows := b.Len()
 	if rows > 0 {
 		if l.model == nil {
-			l.features = b.Width
 			l.model = l.spec.New(b.Width, l.seed)
+		} else if b.Width > l.width {
+			l.model.Grow(b.Width)
 		}
+		l.width, l.layout = b.Width, b.layout
 		a := &b.answers[l.index]
 		a.reserve(rows, l.model.Outputs())
 		l.step(b, a)
@@ -214,7 +238,7 @@ func (l *learner) score(a *answers, y []float64) {
 
 func (l *learner) publish() {
 	s := &Snapshot{
-		Model: l.spec.Name, Features: l.features, Records: l.records, Correct: l.correct, Loss: l.loss,
+		Model: l.spec.Name, Layout: l.layout, Features: l.width, Records: l.records, Correct: l.correct, Loss: l.loss,
 		Next: maps.Clone(l.next), Since: l.since, CaughtUp: l.caughtUp,
 	}
 	if l.model != nil {

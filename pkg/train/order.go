@@ -2,7 +2,6 @@ package train
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"math/bits"
 	"slices"
@@ -46,8 +45,8 @@ const (
 	patience = 30 * time.Second
 	// tick is how often a wait is looked at.
 	tick = time.Second
-	// widthSample is how many records settle how many features a row has.
-	widthSample = 100
+	// layoutSample is how many records settle which columns a row has.
+	layoutSample = 100
 )
 
 // order merges the blocks of all partitions into one sequence of batches, range by range. A range is closed before its
@@ -71,12 +70,11 @@ type order struct {
 	caughtUp bool
 	gap      bool
 	lost     int64  // offsets that the log no longer had
-	width    int    // features of a row; 0: not settled
 	records  uint64 // handed to the models or in the batch in hand, in the lineage
-	held     []heldRow
-	heldX    []float64 // their features
-	looked   time.Time // when overdue looked last
-	timer    *time.Timer
+	*columns
+	held   []heldRow
+	looked time.Time // when overdue looked last
+	timer  *time.Timer
 
 	cuts       <-chan *Cut // asked for
 	cut        *Cut        // to be marked at the next border
@@ -101,7 +99,9 @@ type lane struct {
 	queue               []*record.Block // not yet used up, in log order
 	ready               bool            // whether queue[0] is decoded
 	row, refused        int             // what of queue[0] comes next
-	x                   int             // where that row begins in X
+	x, hash             int             // where that row begins in X, and in Hashes
+	run                 int             // of Shapes, that row's is the one before
+	shape               *record.Shape   // of that row
 	starved             bool            // more of the range is to come and not there
 	since               time.Time       // since when the merge has waited for it to move from sinceNext; zero: it does not
 	sinceNext           int64
@@ -110,14 +110,14 @@ type lane struct {
 	toTell              Passed // what was passed since the last batch
 }
 
-// heldRow is a row that came before the width was settled.
+// heldRow is a row that came before the layout was settled.
 type heldRow struct {
-	lane   *lane
-	offset int64
-	time   int64
-	from   int // where its features begin in heldX
-	width  int
-	y      float64
+	record.Row // copied
+	lane       *lane
+	offset     int64
+	time       int64
+	y          float64
+	raw        []byte
 }
 
 // run merges from a place on until ctx ends or the source is closed.
@@ -135,7 +135,7 @@ func (o *order) run(ctx context.Context, from *Place) {
 			o.log.Info("caught up", zap.Int("partitions", len(o.lanes)))
 		}
 		if len(o.held) > 0 {
-			o.settleWidth()
+			o.settleLayout()
 		}
 		o.flush()
 		for !o.more() {
@@ -247,23 +247,29 @@ func (o *order) take(ctx context.Context) bool {
 		}
 		l := o.lanes[i]
 		b := l.queue[0]
-		row, y, offset := b.X[l.x:b.End[l.row]], b.Y[l.row], b.Offset[l.row]
-		if o.width == 0 && len(o.held) == 0 {
+		row, y, time, offset := l.head(b), b.Y[l.row], b.Time[l.row], b.Offset[l.row]
+		if o.layout == nil && len(o.held) == 0 {
 			o.flush() // what was passed so far belongs before the place
 			o.beforeHeld = o.place()
 		}
+		grown := o.layout != nil && row.Shape != nil && o.meet(row.Shape)
+		raw := b.RawRow(l.row)
 		o.turn, o.after = l.id, i+1
-		l.x = b.End[l.row]
-		l.row++
-		l.next = offset + 1
-		if o.width == 0 {
-			o.hold(heldRow{lane: l, offset: offset, time: b.Time[l.row-1], y: y}, row)
-			if len(o.held) == widthSample {
-				o.settleWidth()
-				return true // heads of another width were passed over: any lane may starve now
+		l.pass(b)
+		if o.layout == nil {
+			o.hold(heldRow{Row: row, lane: l, offset: offset, time: time, y: y, raw: raw})
+			grown = len(o.held) == layoutSample
+			if grown {
+				o.settleLayout()
 			}
 		} else {
-			o.add(row, y, b.Time[l.row-1], l)
+			o.add(row, !b.Missing, y, time, l)
+		}
+		if grown { // heads that no longer fit were passed over: any lane may starve now
+			for i := range o.lanes {
+				o.advance(i)
+			}
+			return true
 		}
 		if o.advance(i); ctx.Err() != nil {
 			return false
@@ -328,13 +334,14 @@ func (o *order) advance(i int) {
 			o.release(l)
 			continue
 		}
-		offset := b.Next
+		offset, bad := b.Next, (*record.Bad)(nil)
 		if l.row < b.Rows() {
-			offset = b.Offset[l.row]
+			offset, bad = b.Offset[l.row], o.unfit(l, b)
 		}
 		for l.refused < len(b.Refused) && b.Refused[l.refused].Offset < min(offset, l.end) {
 			r := b.Refused[l.refused]
-			o.see.Refused(l.id, r.Offset, r.Err)
+			o.see.Refused(l.id, r)
+			o.note(r.Err)
 			l.refused++
 		}
 		switch {
@@ -344,11 +351,9 @@ func (o *order) advance(i int) {
 			l.next = b.Next
 			o.release(l)
 			continue
-		case o.width > 0 && b.End[l.row]-l.x != o.width:
-			o.see.Refused(l.id, offset, arity(b.End[l.row]-l.x, o.width))
-			l.x = b.End[l.row]
-			l.row++
-			l.next = offset + 1
+		case bad != nil:
+			o.see.Refused(l.id, record.Refusal{Offset: offset, Err: bad, Raw: b.RawRow(l.row)})
+			l.pass(b)
 			continue
 		case o.mode == ByTime:
 			o.heads[i] = b.Time[l.row]
@@ -392,7 +397,7 @@ func (o *order) release(l *lane) {
 	}
 	l.toTell.Bytes += b.Bytes
 	l.queue = slices.Delete(l.queue, 0, 1)
-	l.ready, l.row, l.refused, l.x = false, 0, 0, 0
+	l.ready, l.row, l.refused, l.x, l.hash, l.run, l.shape = false, 0, 0, 0, 0, 0, nil
 	o.source.Release(b)
 }
 
@@ -543,53 +548,57 @@ func (o *order) drawBack(i int, end int64, why string) {
 	o.advance(i)
 }
 
-// hold keeps a row until the width is settled.
-func (o *order) hold(h heldRow, x []float64) {
-	if o.held == nil {
-		o.held, o.heldX = make([]heldRow, 0, widthSample), make([]float64, 0, widthSample*len(x))
-	}
-	h.from, h.width = len(o.heldX), len(x)
-	o.held, o.heldX = append(o.held, h), append(o.heldX, x...)
+// hold keeps a row until the layout is settled.
+func (o *order) hold(h heldRow) {
+	h.X, h.Hashes, h.raw = slices.Clone(h.X), slices.Clone(h.Hashes), slices.Clone(h.raw)
+	o.held = append(o.held, h)
 }
 
-// settleWidth settles that rows have the width that most held ones have (among equals the one met first), and passes
-// the held rows on.
-func (o *order) settleWidth() {
-	counts := make(map[int]int)
-	for _, h := range o.held {
-		counts[h.width]++
+// settleLayout settles which columns rows have: those that most held ones have, among equals the ones met first, and behind
+// them what the others have besides, in order. It passes the held rows on.
+func (o *order) settleLayout() {
+	kinds := make([]string, len(o.held))
+	counts := make(map[string]int)
+	for i, h := range o.held {
+		kinds[i] = kindOf(h.Row)
+		counts[kinds[i]]++
 	}
-	for _, h := range o.held {
-		if counts[h.width] > counts[o.width] {
-			o.width = h.width
+	most := 0
+	for i, kind := range kinds {
+		if counts[kind] > counts[kinds[most]] {
+			most = i
 		}
 	}
-	o.log.Info("features settled", zap.Int("features", o.width), zap.Int("records", len(o.held)))
+	o.columns.settle(o.held[most].Row)
 	for _, h := range o.held {
-		if h.width == o.width {
-			o.add(o.heldX[h.from:h.from+h.width], h.y, h.time, h.lane)
+		if h.Shape != nil && o.placer.Fits(h.Shape, len(h.X)) == nil {
+			o.meet(h.Shape)
+		}
+	}
+	o.log.Info("features settled", zap.Int("features", o.layout.Features()), zap.Int("records", len(o.held)))
+	for _, h := range o.held {
+		if bad := o.placer.Fits(h.Shape, len(h.X)); bad != nil {
+			o.see.Refused(h.lane.id, record.Refusal{Offset: h.offset, Err: bad, Raw: h.raw})
 		} else {
-			o.see.Refused(h.lane.id, h.offset, arity(h.width, o.width))
+			o.add(h.Row, false, h.y, h.time, h.lane)
 		}
 	}
-	o.held, o.heldX = nil, nil // not before: a batch that is full meanwhile must not be handed on
-	for i := range o.lanes {
-		o.advance(i) // heads of another width are bad now
-	}
+	o.held = nil // not before: a batch that is full meanwhile must not be handed on
 }
 
-func arity(got, want int) *record.Bad {
-	return &record.Bad{Reason: record.Arity, Detail: fmt.Sprintf("%d features where most records have %d", got, want)}
-}
-
-// add appends a row to the batch in hand and hands the batch on when it is full.
-func (o *order) add(x []float64, y float64, time int64, l *lane) {
+// add appends a row to the batch in hand and hands the batch on when it is full. Complete says that no number in it is
+// missing.
+func (o *order) add(row record.Row, complete bool, y float64, time int64, l *lane) {
 	b := o.batch
-	if b.Width != o.width {
-		b.reserve(o.width)
+	if b.layout != o.layout {
+		b.use(o.layout)
 	}
-	b.X = append(b.X, x...)
+	var missing bool
+	if b.X, b.Sparse, missing = o.placer.Place(b.X, b.Sparse, row, complete); missing {
+		b.Missing = true
+	}
 	b.Y = append(b.Y, y)
+	b.endSparse()
 	o.records++
 	l.toTell.Records++
 	l.toTell.Time = time
@@ -643,6 +652,6 @@ func (o *order) tell() {
 			Partition: l.id, Next: l.next, Start: l.start, Settled: l.settled, End: l.end, Waiting: l.waited() >= tick,
 		})
 	}
-	o.told = Progress{CaughtUp: o.caughtUp, Gap: o.gap, Features: o.width, Partitions: partitions}
+	o.told = Progress{CaughtUp: o.caughtUp, Gap: o.gap, Layout: o.layout, Partitions: partitions, Missing: o.missing()}
 	o.progress(&o.told)
 }

@@ -137,7 +137,8 @@ func play(t *testing.T, logs []*testLog, closed map[int32]int64, mode Mode, seed
 			out.drawnBack += n
 		}
 		out.places, out.passed, out.refused, out.lost = r.recorder.seen(), r.seen.passed, r.seen.refused, r.seen.lost
-		out.ranges, out.width, out.state = r.ranges(), r.Progress().Features, model.state()
+		progress := r.Progress()
+		out.ranges, out.width, out.state = r.ranges(), progress.Features(), model.state()
 		for _, s := range r.seen.snapshots {
 			if s.Model == logistic.Name {
 				out.snapshots = append(out.snapshots, s)

@@ -165,11 +165,11 @@ func (w *witness) Passed(id int32, records, bytes int, next int64, at time.Time)
 	w.passed[id] = p
 }
 
-func (w *witness) Refused(id int32, offset int64, bad *record.Bad) {
+func (w *witness) Refused(id int32, r record.Refusal) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.refused = append(w.refused, place{id, offset})
-	w.reasons[bad.Reason]++
+	w.refused = append(w.refused, place{id, r.Offset})
+	w.reasons[r.Err.Reason]++
 }
 
 func (w *witness) Lost(id int32, n int64) {
@@ -262,6 +262,7 @@ func (m *recorder) seen() []place {
 
 func (m *recorder) Outputs() int               { return 1 }
 func (m *recorder) Snapshot() sgd.Predictor    { return nil }
+func (m *recorder) Grow(int)                   {}
 func (*recorder) Restore([]sgd.Tensor) error   { return nil }
 func (m *recorder) State() []sgd.Tensor        { return nil }
 func (m *recorder) Stats() (none sgd.Stats)    { return none }

@@ -93,7 +93,7 @@ func TestTailRangesFollowArrival(t *testing.T) {
 		s.learned(0, "before partition 1 is there")
 		s.send(1, 4)
 		s.learned(10, "catch-up, and then what was there: 4 to 6 of partition 0")
-		if p := s.Progress(); !p.CaughtUp || p.Features != 3 || p.Gap {
+		if p := s.Progress(); !p.CaughtUp || p.Features() != 3 || p.Gap {
 			t.Fatalf("progress %+v", p)
 		}
 		s.send(1, 6)

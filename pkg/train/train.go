@@ -26,7 +26,7 @@ type Observer interface {
 	// Passed says that the first model has learned, and moved past, part of a partition.
 	Passed(partition int32, records, bytes int, next int64, recordTime time.Time)
 	// Refused says that a record was not learned.
-	Refused(partition int32, offset int64, bad *record.Bad)
+	Refused(partition int32, r record.Refusal)
 	// Lost says that the log no longer had records when they were asked for.
 	Lost(partition int32, records int64)
 	// Waiting says for how many partitions the merge waits.
@@ -57,6 +57,8 @@ type Config struct {
 	// fresh models, from where the source begins.
 	From     *Cut
 	Mode     Mode
+	HashBits int         // categories have 2^HashBits slots; 0: record.DefaultHashBits
+	First    []string    // the columns that come first where several are new
 	Turns    sync.Locker // held by goroutines that compute, while they do; nil: they need no turns
 	Observer Observer
 	Logger   *zap.Logger
@@ -67,6 +69,7 @@ type Trainer struct {
 	cfg      Config
 	learners []*learner
 	compare  *compare
+	columns  *columns
 	progress shownProgress
 	cuts     chan *Cut
 	ended    chan struct{} // closed when Run has ended
@@ -77,8 +80,17 @@ type Trainer struct {
 type Progress struct {
 	CaughtUp   bool                `json:"caught_up"` // the log as it was at the start is learned
 	Gap        bool                `json:"gap"`       // the log had lost records that should have been learned
-	Features   int                 `json:"features"`
+	Layout     *record.Layout      `json:"-"`         // nil: not settled
+	Missing    []uint64            `json:"-"`         // rows that had no value, by column of the layout
 	Partitions []PartitionProgress `json:"partitions"`
+}
+
+// Features returns how many columns rows have; 0: that is not settled.
+func (p *Progress) Features() int {
+	if p.Layout == nil {
+		return 0
+	}
+	return p.Layout.Features()
 }
 
 // PartitionProgress is the merge's place in one partition: offsets from Start to End are the range in hand, Settled is
@@ -102,17 +114,23 @@ type shownProgress struct {
 func (s *shownProgress) set(p *Progress) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	partitions := s.now.Partitions[:0]
-	partitions = append(partitions, p.Partitions...)
+	partitions := append(s.now.Partitions[:0], p.Partitions...)
+	missing := append(s.now.Missing[:0], p.Missing...)
 	s.now = *p
-	s.now.Partitions = partitions
+	s.now.Partitions, s.now.Missing = partitions, missing
+}
+
+func (s *shownProgress) layout() *record.Layout {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now.Layout
 }
 
 func (s *shownProgress) get() Progress {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.now
-	p.Partitions = slices.Clone(p.Partitions)
+	p.Partitions, p.Missing = slices.Clone(p.Partitions), slices.Clone(p.Missing)
 	return p
 }
 
@@ -120,6 +138,11 @@ func (s *shownProgress) get() Progress {
 // fit, or which tensor of the comparison.
 func New(cfg Config) (*Trainer, error) {
 	t := &Trainer{cfg: cfg, cuts: make(chan *Cut), ended: make(chan struct{})}
+	var err error
+	if t.columns, err = newColumns(&cfg); err != nil {
+		return nil, err
+	}
+	t.progress.now.Layout, t.progress.now.Missing = t.columns.layout, t.columns.missing()
 	t.compare = newCompare(&cfg)
 	for i, spec := range cfg.Models {
 		l := &learner{
@@ -140,7 +163,7 @@ func New(cfg Config) (*Trainer, error) {
 		stored := slices.IndexFunc(cfg.From.Models, func(s State) bool { return s.Name == spec.Name })
 		if stored < 0 {
 			maps.Copy(l.since, l.next)
-		} else if err := l.restore(&cfg.From.Models[stored], cfg.From.Features); err != nil {
+		} else if err := l.restore(&cfg.From.Models[stored], t.columns.layout); err != nil {
 			return nil, err
 		}
 		l.publish()
@@ -174,8 +197,8 @@ func (t *Trainer) run(ctx context.Context, source Source, progress func(*Progres
 	}
 	o := &order{
 		source: source, mode: t.cfg.Mode, learners: t.learners, see: t.cfg.Observer, log: t.cfg.Logger,
-		progress: progress,
-		turn:     -1, batch: <-free, free: free, cuts: t.cuts, timer: time.NewTimer(tick),
+		progress: progress, columns: t.columns,
+		turn: -1, batch: <-free, free: free, cuts: t.cuts, timer: time.NewTimer(tick),
 	}
 	var from *Place
 	if t.cfg.From != nil {
@@ -208,6 +231,12 @@ func (t *Trainer) Snapshots() []*Snapshot {
 	}
 	return all
 }
+
+// Slots returns the categories met, for looking up.
+func (t *Trainer) Slots() *record.Slots { return t.columns.slots }
+
+// Layout returns the columns of rows that were merged; nil: they are not settled.
+func (t *Trainer) Layout() *record.Layout { return t.progress.layout() }
 
 // Comparison returns the newest comparison of the models; never nil.
 func (t *Trainer) Comparison() *Comparison { return t.compare.published.Load() }

@@ -1,0 +1,175 @@
+package train
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"learner/pkg/record"
+)
+
+// columns is what the order stage knows of the columns of rows.
+type columns struct {
+	slots    *record.Slots
+	first    []string       // of several new columns
+	layout   *record.Layout // nil: not settled
+	placer   *record.Placer // of it
+	origins  []string       // of shapes met, in order
+	notFound []string       // schemas of which it was decided that nobody knows them, in order
+
+	lately *record.Shape // that meet saw last
+}
+
+// newColumns returns the columns of a place; nil: of a fresh lineage.
+func newColumns(cfg *Config) (*columns, error) {
+	c := &columns{first: cfg.First}
+	bits := cfg.HashBits
+	if bits == 0 {
+		bits = record.DefaultHashBits
+	}
+	var met []int64
+	if from := cfg.From; from != nil {
+		met = from.Slots
+	}
+	var err error
+	if c.slots, err = record.NewSlots(bits, met); err != nil {
+		return nil, fmt.Errorf("restore the categories: %w", err)
+	}
+	if from := cfg.From; from != nil {
+		c.origins, c.notFound = slices.Clone(from.Origins), slices.Clone(from.NotFound)
+		if layout := from.layout(); layout != nil {
+			c.use(layout)
+			copy(c.placer.Missing, from.Missing)
+		}
+	}
+	return c, nil
+}
+
+// layout returns the layout of a place; nil: it is not settled.
+func (p *Place) layout() *record.Layout {
+	switch {
+	case p.Columns != nil:
+		return record.NewLayout(p.Columns)
+	case p.Features > 0:
+		return record.Positional(p.Features)
+	}
+	return nil
+}
+
+func (c *columns) use(layout *record.Layout) {
+	c.layout, c.placer = layout, record.NewPlacer(layout, c.slots, true, c.first)
+}
+
+// settle settles the layout by a row.
+func (c *columns) settle(row record.Row) {
+	if row.Shape == nil {
+		c.use(record.Positional(len(row.X)))
+		return
+	}
+	c.use(record.NewLayout(nil))
+	c.placer.Extend(row.Shape)
+	c.layout = c.placer.Layout()
+}
+
+// missing returns how many rows had no value, by column; nil where the layout is not settled.
+func (c *columns) missing() []uint64 {
+	if c.placer == nil {
+		return nil
+	}
+	return c.placer.Missing
+}
+
+// note takes down that a record was refused.
+func (c *columns) note(bad *record.Bad) {
+	if bad.Reason == record.SchemaNotFound && !slices.Contains(c.notFound, bad.Schema) {
+		c.notFound = append(c.notFound, bad.Schema)
+	}
+}
+
+// kindOf returns a text that is the same for rows of the same columns.
+func kindOf(row record.Row) string {
+	if row.Shape == nil {
+		return fmt.Sprint(len(row.X))
+	}
+	var text strings.Builder
+	for _, c := range row.Shape.Columns {
+		fmt.Fprintf(&text, "%q %v,", c.Name, c.Kind)
+	}
+	return text.String()
+}
+
+// unfit returns why the lane's head, a row of b, cannot be learned; nil: it can, or the layout is not settled.
+func (o *order) unfit(l *lane, b *record.Block) *record.Bad {
+	for l.run < len(b.Shapes) && b.Shapes[l.run].From <= l.row {
+		l.shape = b.Shapes[l.run].Shape
+		l.run++
+	}
+	if o.layout == nil {
+		return nil
+	}
+	return o.placer.Fits(l.shape, b.End[l.row]-l.x)
+}
+
+// head returns the lane's head, a row of b.
+func (l *lane) head(b *record.Block) record.Row {
+	row := record.Row{Shape: l.shape, X: b.X[l.x:b.End[l.row]]}
+	if l.row < len(b.HashEnd) {
+		row.Hashes = b.Hashes[l.hash:b.HashEnd[l.row]]
+	}
+	return row
+}
+
+// pass goes past the lane's head, a row of b.
+func (l *lane) pass(b *record.Block) {
+	l.x, l.next = b.End[l.row], b.Offset[l.row]+1
+	if l.row < len(b.HashEnd) {
+		l.hash = b.HashEnd[l.row]
+	}
+	l.row++
+}
+
+// meet takes a shape that fits into account before its row is added: columns that are new extend the layout, and a shape of
+// another origin is an event. It reports whether the layout has grown.
+func (o *order) meet(shape *record.Shape) bool {
+	if shape == o.lately {
+		return false
+	}
+	extends := o.placer.Extends(shape)
+	first := shape.Origin != "" && !slices.Contains(o.origins, shape.Origin)
+	if !extends && !first {
+		o.lately = shape
+		return false
+	}
+	o.flush() // what is behind belongs to the rows before
+	e := Event{Kind: SchemaMet, Record: o.records, Schema: shape.Origin, Lacks: columnNames(o.placer.Lacks(shape))}
+	if first {
+		o.origins = append(o.origins, shape.Origin)
+	}
+	if extends {
+		e.Added = columnNames(o.placer.Extend(shape))
+		o.layout = o.placer.Layout()
+	}
+	o.lately = shape
+	if len(o.held) == 0 { // what the first records have is no news
+		o.batch.events = append(o.batch.events, e)
+		o.log.Info("columns changed", zap.String("schema", e.Schema), zap.String("added", e.Added), zap.String("missing", e.Lacks),
+			zap.Uint64("record", e.Record))
+	}
+	return extends
+}
+
+// columnNames returns the names of columns, shortened where there are many.
+func columnNames(columns []record.Column) string {
+	const most = 20
+	var all []string
+	for i, c := range columns {
+		if i == most {
+			all = append(all, fmt.Sprintf("and %d more", len(columns)-most))
+			break
+		}
+		all = append(all, c.Name)
+	}
+	return strings.Join(all, ", ")
+}
