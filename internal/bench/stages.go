@@ -152,7 +152,7 @@ func measureOn(ctx context.Context, c *consumer.Client, topic string, t *train.T
 	for {
 		pause := evalRetry
 		if s := t.Snapshots(); s[0] != nil && s[0].Predictor != nil {
-			err := tail.Read(ctx, func(r consumer.Row) { window.Add(r.X, r.Y) })
+			err := tail.Read(ctx, func(r consumer.Row) { window.Add(r.X, nil, r.Y) })
 			if err != nil && ctx.Err() == nil {
 				return err
 			}

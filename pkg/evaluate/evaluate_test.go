@@ -18,7 +18,7 @@ func (first) Predict(dst, x []float64, _ []int32) { dst[0] = x[0] }
 func window(probs, labels []float64) *Window {
 	w := NewWindow(max(len(labels), 1))
 	for i, p := range probs {
-		w.Add([]float64{p}, labels[i])
+		w.Add([]float64{p}, nil, labels[i])
 	}
 	return w
 }
@@ -184,7 +184,7 @@ func TestWindowKeepsTheNewestRowsInOrder(t *testing.T) {
 	w := NewWindow(size)
 	for n := 1; n <= 23; n++ {
 		x := []float64{float64(n), float64(-n)}
-		w.Add(x, float64(n%2))
+		w.Add(x, nil, float64(n%2))
 		x[0] = -99 // a window holds copies
 		kept := min(n, size)
 		if w.Len() != kept {
@@ -211,7 +211,7 @@ func TestWindowKeepsTheNewestRowsInOrder(t *testing.T) {
 func TestScoresFollowTheWindow(t *testing.T) {
 	w := NewWindow(2)
 	for _, row := range [][2]float64{{0.9, 0}, {0.8, 1}, {0.3, 0}} {
-		w.Add(row[:1], row[1])
+		w.Add(row[:1], nil, row[1])
 	}
 	if s := w.Score(first{}); s.Records != 2 || s.Accuracy != 1 || s.AUC != 1 {
 		t.Errorf("records %d, accuracy %v, AUC %v; want 2, 1, 1", s.Records, s.Accuracy, s.AUC)
@@ -223,9 +223,9 @@ func TestScoresFollowTheWindow(t *testing.T) {
 
 func TestWindowPanics(t *testing.T) {
 	w := NewWindow(2)
-	w.Add([]float64{1}, 0)
+	w.Add([]float64{1}, nil, 0)
 	calls := map[string]func(){
-		"a row of another width": func() { w.Add([]float64{1, 2}, 0) },
+		"a row of another width": func() { w.Add([]float64{1, 2}, nil, 0) },
 		"no room":                func() { NewWindow(0) },
 	}
 	for name, call := range calls {
@@ -352,7 +352,7 @@ func fill() (*Window, linear) {
 		for i := range x {
 			x[i] = r.NormFloat64()
 		}
-		w.Add(x, float64(r.IntN(2)))
+		w.Add(x, nil, float64(r.IntN(2)))
 	}
 	return w, m
 }
@@ -379,6 +379,91 @@ func BenchmarkAdd(b *testing.B) {
 	x := make([]float64, 18)
 	b.ReportAllocs()
 	for b.Loop() {
-		w.Add(x, 1)
+		w.Add(x, nil, 1)
+	}
+}
+
+// sparseSum answers by its first feature, where it is there, and the sum of the sparse ones.
+type sparseSum struct{}
+
+func (sparseSum) Predict(dst, x []float64, sparse []int32) {
+	dst[0] = 0
+	if !math.IsNaN(x[0]) {
+		dst[0] = x[0]
+	}
+	for _, f := range sparse {
+		dst[0] += float64(f) / 100
+	}
+}
+
+// sparseSums is sparseSum for many rows at once.
+type sparseSums struct{ sparseSum }
+
+func (p sparseSums) PredictRows(dst, x []float64, sparse []int32, ends []int) {
+	start := 0
+	for i := range dst {
+		if ends == nil {
+			p.Predict(dst[i:i+1], x[i:i+1], nil)
+			continue
+		}
+		p.Predict(dst[i:i+1], x[i:i+1], sparse[start:ends[i]])
+		start = ends[i]
+	}
+}
+
+func TestWindowKeepsSparseFeatures(t *testing.T) {
+	const seed, size = 1, 7
+	r := rand.New(rand.NewPCG(seed, 60))
+	w := NewWindow(size)
+	var probs, labels []float64
+	for n := range 60 {
+		x := []float64{r.Float64() / 2}
+		if r.IntN(3) == 0 {
+			x[0] = math.NaN()
+		}
+		var sparse []int32
+		if n > 10 && n < 45 { // rows without any come first, and last again
+			for range r.IntN(4) {
+				sparse = append(sparse, r.Int32N(10))
+			}
+		}
+		var prob [1]float64
+		sparseSum{}.Predict(prob[:], x, sparse)
+		probs, labels = append(probs, prob[0]), append(labels, float64(r.IntN(2)))
+		w.Add(x, sparse, labels[n])
+		x[0] = -99 // a window holds copies
+		for i := range sparse {
+			sparse[i] = -99
+		}
+		first := max(0, n+1-size)
+		want := window(probs[first:], labels[first:]).Score(sparseSum{})
+		for _, p := range []Predictor{sparseSum{}, sparseSums{}} {
+			got := w.Score(p)
+			for i := range w.Len() {
+				if w.probs[w.slot(i)] != probs[first+i] {
+					t.Fatalf("seed %d, after %d rows: %T answers %v for row %d, want %v", seed, n+1, p, w.probs[w.slot(i)], first+i, probs[first+i])
+				}
+			}
+			expect(t, got, want)
+		}
+	}
+}
+
+func TestWindowOfSparseFeaturesDoesNotAllocate(t *testing.T) {
+	w := NewWindow(50)
+	x, sparse, n := []float64{0.5}, []int32{1, 2, 3, 4, 5}, 0
+	add := func() {
+		w.Add(x, sparse[:n%6], 1)
+		n++
+	}
+	for range 6 * 50 {
+		add()
+	}
+	w.Score(sparseSums{})
+	if n := testing.AllocsPerRun(300, add); n != 0 {
+		t.Errorf("a row makes %v allocations", n)
+	}
+	if n := testing.AllocsPerRun(20, func() { w.Score(sparseSums{}) }); n > 1 {
+		t.Errorf("a score makes %v allocations", n)
 	}
 }

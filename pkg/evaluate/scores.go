@@ -76,11 +76,12 @@ func (w *Window) Score(p Predictor) Scores {
 func (w *Window) predict(p Predictor) {
 	w.probs = slices.Grow(w.probs[:0], w.Len())[:w.Len()]
 	if p, ok := p.(rowsPredictor); ok {
-		p.PredictRows(w.probs, w.x, nil, nil)
+		sparse, ends := w.flatSparse()
+		p.PredictRows(w.probs, w.x, sparse, ends)
 		return
 	}
 	for slot := range w.probs {
-		p.Predict(w.probs[slot:slot+1], w.row(slot), nil)
+		p.Predict(w.probs[slot:slot+1], w.row(slot), w.sparseRow(slot))
 	}
 }
 
