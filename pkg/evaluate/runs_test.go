@@ -118,7 +118,7 @@ func TestRunsOfRowsAreComparedAsSingleRows(t *testing.T) {
 			many.CollectRun(x[from*width:to*width], width)
 			var complete []int
 			for at := from; at < to; {
-				taken, done := many.AddRun(x[at*width:to*width], width)
+				taken, done := many.AddRun(x[at*width:to*width], width, false)
 				if at += taken; done {
 					complete = append(complete, at)
 				}
@@ -145,12 +145,16 @@ func TestPairsAreCountedAsPlainly(t *testing.T) {
 	const seed = 1
 	r := rand.New(rand.NewPCG(seed, 52))
 	values := []float64{0, math.Copysign(0, -1), 1, math.Nextafter(1, 2), math.Inf(1), math.Inf(-1), 5e-324, -1e308, 1e308}
+	missing := []float64{math.NaN(), math.Copysign(math.NaN(), -1)}
 	for width := 2; width < 6; width++ {
 		for n := range 20 {
 			x := make([]float64, n*width)
 			for i := range x {
 				for x[i] = values[r.IntN(len(values))]; math.IsInf(x[i], 0); {
 					x[i] = r.NormFloat64()
+				}
+				if n%2 == 1 && r.IntN(3) == 0 {
+					x[i] = missing[r.IntN(2)]
 				}
 			}
 			var edges [stabilityEdges][2]float64

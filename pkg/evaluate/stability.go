@@ -16,6 +16,9 @@ const (
 	stabilityFeatures = 64 // that are watched at most: the first ones
 	stabilityEdges    = 9  // edges between bins of a feature
 	stabilityBins     = 10
+	// stabilityValues is how many values of a feature make a histogram that the index can be taken of: fewer differ by chance
+	// nearly as much as StabilityAlarm.
+	stabilityValues = 400
 )
 
 // Stability tells by how much the distribution of each feature has changed since before a frozen copy of a model was
@@ -28,13 +31,16 @@ const (
 // it, which predicts: each has its reference from the moment it is taken, and rows are compared with that of the copy
 // that predicts.
 //
+// Values that are missing, which are NaN, count nowhere: shares are of the values that are there. A feature of which hardly
+// any are there, in the reference or in the window, has no index.
+//
 // A row costs a search in nine edges per feature, and a copied value while rows are collected.
 type Stability struct {
 	features int // that are watched
 	rows     int // of a reference, and of a window
 
 	collected int       // rows for the next reference since the last copy
-	columns   []float64 // the newest of them: features × rows, column by column, each a ring; nil before the first row
+	columns   []float64 // the newest of them: features × rows, column by column, each a ring; nil before the first row; NaN: missing
 
 	newest     reference // of the newest copy
 	predicting reference // of the copy that predicts
@@ -44,11 +50,28 @@ type Stability struct {
 	index   []float64 // of the last complete window; NaN without one
 }
 
-// reference is a histogram of each feature. Without rows it has no bins.
+// reference is a histogram of each feature. Without rows it has no bins. The histogram of a feature with too few values is
+// empty.
 type reference struct {
 	edges  [][stabilityEdges]float64 // rising; +Inf where there are fewer
 	counts [][stabilityBins]int      // rows in each bin; bin b has the values above b edges
 }
+
+// grow adds empty histograms of further features.
+func (r *reference) grow(features int) {
+	for r.edges != nil && len(r.edges) < features {
+		r.edges = append(r.edges, noEdges)
+		r.counts = append(r.counts, [stabilityBins]int{})
+	}
+}
+
+// noEdges are the edges of an empty histogram.
+var noEdges = func() (edges [stabilityEdges]float64) {
+	for k := range edges {
+		edges[k] = math.Inf(1)
+	}
+	return edges
+}()
 
 // NewStability returns an index over rows of that many features, of which the first 64 are watched. A reference and a
 // window have that many rows each, at least 10: the service takes 10,000, or as many as lie between two copies.
@@ -62,6 +85,23 @@ func NewStability(features, rows int) *Stability {
 	return s
 }
 
+// Grow has rows be of more features from the next on, the new ones behind the old ones; those among the first 64 are watched
+// too. They have no index until a copy predicts that has collected them. The old ones go on as they were.
+func (s *Stability) Grow(features int) {
+	more := min(features, stabilityFeatures) - s.features
+	if more <= 0 {
+		return
+	}
+	s.features += more
+	if s.columns != nil {
+		s.columns = append(s.columns, slices.Repeat([]float64{math.NaN()}, more*s.rows)...)
+	}
+	s.newest.grow(s.features)
+	s.predicting.grow(s.features)
+	s.counts = append(s.counts, make([]int, more*stabilityBins)...)
+	s.index = append(s.index, slices.Repeat([]float64{math.NaN()}, more)...)
+}
+
 // begin begins to compare with another reference.
 func (s *Stability) begin() {
 	s.counted = 0
@@ -71,7 +111,7 @@ func (s *Stability) begin() {
 	}
 }
 
-// Collect takes a row, of finite values, for the reference of the next copy. That is of the newest rows collected, so
+// Collect takes a row, of finite values and NaN, for the reference of the next copy. That is of the newest rows collected, so
 // the caller may begin as late as that many rows before the copy is due.
 func (s *Stability) Collect(x []float64) {
 	if s.columns == nil {
@@ -110,7 +150,7 @@ func (s *Stability) Mark() {
 	s.predicting = s.newest
 	s.newest = reference{}
 	if s.collected >= s.rows {
-		s.newest = newReference(s.columns, s.rows)
+		s.newest = s.newReference()
 	}
 	s.collected = 0
 	s.begin()
@@ -122,23 +162,30 @@ func (s *Stability) Drop() {
 	s.begin()
 }
 
-// newReference returns the histograms of columns of that many rows, whose values it moves about.
-func newReference(columns []float64, rows int) reference {
-	features := len(columns) / rows
-	r := reference{make([][stabilityEdges]float64, 0, features), make([][stabilityBins]int, 0, features)}
-	room := make([]float64, rows)
+// newReference returns the histograms of the collected columns, whose values it moves about.
+func (s *Stability) newReference() reference {
+	r := reference{make([][stabilityEdges]float64, 0, s.features), make([][stabilityBins]int, 0, s.features)}
+	room := make([]float64, s.rows)
 	var places [stabilityEdges]int
-	for k := range places {
-		places[k] = decilePlace(k+1, rows)
-	}
-	for column := range slices.Chunk(columns, rows) {
-		rank(column, room, places[:])
-		edges := deciles(column)
+	for column := range slices.Chunk(s.columns, s.rows) {
+		values := slices.DeleteFunc(column, math.IsNaN)
+		if len(values) < s.least() {
+			r.grow(len(r.edges) + 1)
+			continue
+		}
+		for k := range places {
+			places[k] = decilePlace(k+1, len(values))
+		}
+		rank(values, room, places[:])
+		edges := deciles(values)
 		r.edges = append(r.edges, edges)
-		r.counts = append(r.counts, binned(&edges, column))
+		r.counts = append(r.counts, binned(&edges, values))
 	}
 	return r
 }
+
+// least returns how many values of a feature its histogram takes.
+func (s *Stability) least() int { return max(stabilityBins, min(stabilityValues, s.rows/2)) }
 
 // binned returns how many values are in each bin.
 func binned(edges *[stabilityEdges]float64, values []float64) (counts [stabilityBins]int) {
@@ -202,31 +249,41 @@ func bin(edges *[stabilityEdges]float64, v float64) int {
 	return b + below(edges[b], v)
 }
 
-// below returns 1 if a < b, else 0: the sign bit of the difference, which is also set if a is -0 and b is 0.
-func below(a, b float64) int { return int(math.Float64bits(a-b) >> 63) }
+// below returns 1 if a < b, else 0, also for NaN. The compiler makes no branch of it.
+func below(a, b float64) int {
+	if a < b {
+		return 1
+	}
+	return 0
+}
 
-// Add takes a row, of finite values, to compare, and says whether it completed a window: then the indices are new.
+// Add takes a row, of finite values and NaN, to compare, and says whether it completed a window: then the indices are new.
 // It does nothing while the copy that predicts has no reference.
 func (s *Stability) Add(x []float64) bool {
 	if s.predicting.edges == nil {
 		return false
 	}
 	for i, v := range x[:s.features] {
-		s.counts[i*stabilityBins+bin(&s.predicting.edges[i], v)]++
+		if !math.IsNaN(v) {
+			s.counts[i*stabilityBins+bin(&s.predicting.edges[i], v)]++
+		}
 	}
 	s.counted++
 	return s.complete()
 }
 
 // AddRun is Add for each of a run of rows of that width, row-major, in turn, up to the first that completes a window. It
-// returns how many it took, and whether the last of them completed one.
-func (s *Stability) AddRun(x []float64, width int) (n int, complete bool) {
+// returns how many it took, and whether the last of them completed one. Missing says whether there may be NaN in x.
+func (s *Stability) AddRun(x []float64, width int, missing bool) (n int, complete bool) {
 	n = len(x) / width
 	if s.predicting.edges == nil {
 		return n, false
 	}
 	n = min(n, s.rows-s.counted)
 	s.count(x[:n*width], width)
+	if missing {
+		s.leaveOut(x[:n*width], width)
+	}
 	s.counted += n
 	return n, s.complete()
 }
@@ -260,6 +317,17 @@ func (s *Stability) count(x []float64, width int) {
 	}
 }
 
+// leaveOut takes the values that are missing in a run of rows out of the window's histograms. NaN is above no edge.
+func (s *Stability) leaveOut(x []float64, width int) {
+	for i := range s.features {
+		for at := i; at < len(x); at += width {
+			if math.IsNaN(x[at]) {
+				s.counts[i*stabilityBins]--
+			}
+		}
+	}
+}
+
 // plainCountPair counts for each of two columns, the first in a run of rows of that width, the values above each edge.
 func plainCountPair(above *[stabilityEdges][2]int64, edges *[stabilityEdges][2]float64, x []float64, width int) {
 	*above = [stabilityEdges][2]int64{}
@@ -284,25 +352,38 @@ func (s *Stability) complete() bool {
 	return true
 }
 
-// compare returns the index of two histograms of as many rows as a window has. A bin without rows counts as one with
-// half a row.
+// compare returns the index of two histograms, NaN where one has too few values. Counts are scaled to what they were if none
+// were missing; a bin without values then counts as one with half a value.
 func (s *Stability) compare(reference, window []int) float64 {
+	values, windowValues := total(reference), total(window)
+	if min(values, windowValues) < s.least() {
+		return math.NaN()
+	}
+	scale, windowScale := float64(s.rows)/float64(values), float64(s.rows)/float64(windowValues)
 	sum := 0.0
 	for i, n := range reference {
-		q, p := max(float64(n), 0.5), max(float64(window[i]), 0.5)
+		q, p := max(float64(float64(n)*scale), 0.5), max(float64(float64(window[i])*windowScale), 0.5)
 		sum += float64((p - q) * portable.Log(p/q))
 	}
 	return sum / float64(s.rows)
 }
 
-// Index returns the index of a feature in the last complete window, NaN if there is none since the copy predicts.
+func total(counts []int) (n int) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+// Index returns the index of a feature in the last complete window, NaN if there is none since the copy predicts, or too few
+// values.
 func (s *Stability) Index(feature int) float64 { return s.index[feature] }
 
-// Worst returns the feature of the highest index, and the index; -1 and NaN if there is no complete window.
+// Worst returns the feature of the highest index, and the index; -1 and NaN if no feature has one.
 func (s *Stability) Worst() (feature int, index float64) {
 	feature, index = -1, math.NaN()
 	for i, v := range s.index {
-		if i == 0 && !math.IsNaN(v) || v > index {
+		if !math.IsNaN(v) && !(v <= index) {
 			feature, index = i, v
 		}
 	}

@@ -416,7 +416,7 @@ func BenchmarkStability(b *testing.B) {
 				x = append(x, row()...)
 			}
 			for b.Loop() {
-				s.AddRun(x, 18)
+				s.AddRun(x, 18, false)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(run), "ns/row")
 		})

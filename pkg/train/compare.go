@@ -33,7 +33,7 @@ type compare struct {
 	in    chan *Batch // has room for all there are, so that a learner never waits
 
 	records  uint64 // of the lineage
-	width    int    // features of a row; 0: not known
+	width    int    // dense features of a row so far; 0: none yet
 	models   []contender
 	champion int // of the models; -1: none, while its state is taken up
 	changes  uint64
@@ -43,11 +43,11 @@ type compare struct {
 	last     scores
 	frozen   scores // of the predicting copy
 
-	newest     *modelCopy // of the champion; nil: none yet
-	predicting *modelCopy // the one before it
+	newest     *keptCopy // of the champion; nil: none yet
+	predicting *keptCopy // the one before it
 
 	detectors [5]detector
-	stability *evaluate.Stability // nil: width not known, or no copies are taken
+	stability *evaluate.Stability // nil: rows have no dense features yet, or no copies are taken
 	quiet     uint64              // nothing is reported before so many records
 	raised    []raised            // in the run in hand
 	run       run
@@ -90,6 +90,7 @@ type run struct {
 	correct           [2][runRows]uint8
 	loss              [runRows]float64
 	champion, another [runRows]float64 // signals, and differences of losses
+	sparseEnd         [runRows]int
 }
 
 // raised is what a detector noticed.
@@ -213,7 +214,7 @@ func (c *compare) compare(b *Batch) {
 		c.turns.Lock()
 		defer c.turns.Unlock()
 	}
-	if c.width == 0 && b.Len() > 0 {
+	if b.Len() > 0 && b.Width > c.width {
 		c.settle(b.Width)
 	}
 	copies := 0 // taken at the multiples of the age so far
@@ -233,7 +234,7 @@ func (c *compare) compare(b *Batch) {
 			}
 		}
 		if due == uint64(to-from) {
-			c.refresh(b.answers[c.champion].copies[copies])
+			c.refresh(b.answers[c.champion].copies[copies], b.Width)
 			copies++
 		}
 		from = to
@@ -243,7 +244,8 @@ func (c *compare) compare(b *Batch) {
 // compareRun takes in rows [from, to) of a batch, runRows at most, of which the due-th is the one behind which a copy is taken.
 func (c *compare) compareRun(b *Batch, from, to int, due uint64) {
 	r, n := &c.run, to-from
-	y, x := b.Y[from:to], b.X[from*b.Width:to*b.Width]
+	rows := between(&b.Rows, from, to, r.sparseEnd[:0])
+	y := rows.Y
 	c.baselines(y)
 	champion, another := r.champion[:n], r.another[:n]
 	capped(champion, b.answers[c.champion].loss[from:to])
@@ -251,7 +253,7 @@ func (c *compare) compareRun(b *Batch, from, to int, due uint64) {
 	c.signal(c.detectors[ofChampion:ofExcess], champion)
 	if c.predicting != nil {
 		prob, correct, loss := r.prob[0][:n], r.correct[0][:n], r.loss[:n]
-		sgd.PredictRows(c.predicting.predictor, prob, x, nil, nil)
+		sgd.PredictRows(c.predicting.predictor, prob, rows.X, rows.Sparse, rows.SparseEnd)
 		judge(correct, loss, prob, y)
 		c.frozen.add(correct, loss)
 		capped(another, loss)
@@ -261,9 +263,9 @@ func (c *compare) compareRun(b *Batch, from, to int, due uint64) {
 		c.signal(c.detectors[ofExcess:ofFeatures], another)
 	}
 	if c.stability != nil {
-		c.watch(x, b.Width)
+		c.watch(&rows)
 		if first := max(0, int(due)-int(referenceRows(c.age))); due > 0 && first < n {
-			c.stability.CollectRun(x[first*b.Width:], b.Width)
+			c.stability.CollectRun(rows.X[first*b.Width:], b.Width)
 		}
 	}
 
@@ -349,11 +351,11 @@ func (c *compare) signal(detectors []detector, x []float64) {
 }
 
 // watch compares the features of a run of rows with those before the copy that predicts was taken.
-func (c *compare) watch(x []float64, width int) {
-	for row := 0; len(x) > 0; {
-		n, complete := c.stability.AddRun(x, width)
+func (c *compare) watch(rows *sgd.Rows) {
+	for row, x := 0, rows.X; len(x) > 0; {
+		n, complete := c.stability.AddRun(x, rows.Width, rows.Missing)
 		row += n
-		x = x[n*width:]
+		x = x[n*rows.Width:]
 		if !complete {
 			continue
 		}

@@ -27,7 +27,8 @@ const (
 	agePath       = "twin/age"
 	newestPath    = "twin/newest"
 	predictsPath  = "twin/predicting"
-	atSuffix      = "_at" // records of the lineage when the copy was taken
+	atSuffix      = "_at"    // records of the lineage when the copy was taken
+	widthSuffix   = "_width" // dense features of a row by then; not there: as many as now
 	stabilityPath = "stability"
 	eventsPath    = "events" // JSON
 	modelsPrefix  = "model/"
@@ -93,15 +94,18 @@ func (c *compare) state() []sgd.Tensor {
 	if c.stability != nil {
 		all = append(all, list(stabilityPath, c.stability.State()))
 	}
-	return slices.Concat(all, c.newest.state(newestPath), c.predicting.state(predictsPath))
+	return slices.Concat(all, c.newest.state(newestPath, c.width), c.predicting.state(predictsPath, c.width))
 }
 
-// state returns the copy's tensors; nil: none.
-func (m *modelCopy) state(path string) []sgd.Tensor {
+// state returns the copy's tensors, where rows have that width now; nil: none.
+func (m *keptCopy) state(path string, width int) []sgd.Tensor {
 	if m == nil {
 		return nil
 	}
 	all := []sgd.Tensor{one(path+atSuffix, m.at)}
+	if m.width != width {
+		all = append(all, one(path+widthSuffix, uint64(m.width)))
+	}
 	for _, t := range m.tensors {
 		t.Name = path + "/" + t.Name
 		all = append(all, t)
@@ -197,23 +201,28 @@ func (c *compare) loadCopies(from *sgd.Stored) {
 }
 
 // loadCopy loads a copy of the champion; nil where there is none, or the champion is gone.
-func (c *compare) loadCopy(from *sgd.Stored, path string) *modelCopy {
-	m := &modelCopy{tensors: from.Take(path + "/")}
+func (c *compare) loadCopy(from *sgd.Stored, path string) *keptCopy {
+	m := &keptCopy{modelCopy: modelCopy{tensors: from.Take(path + "/")}}
 	if len(m.tensors) == 0 && !from.Has(path+atSuffix) {
 		return nil
 	}
 	sgd.LoadScalar(from, path+atSuffix, &m.at)
+	width := uint64(c.width)
+	if from.Has(path + widthSuffix) {
+		sgd.LoadScalar(from, path+widthSuffix, &width)
+	}
 	if c.champion < 0 {
 		return nil
 	}
 	switch {
 	case m.at > c.records:
 		from.Fault("tensor %s: %d, which is beyond record %d", path+atSuffix, m.at, c.records)
-	case c.width == 0:
-		from.Fault("tensors %s/…: the width of rows is not known", path)
+	case width > uint64(c.width):
+		from.Fault("tensor %s: %d, where rows have %d features", path+widthSuffix, width, c.width)
 	default:
+		m.width = int(width)
 		var err error
-		if m.predictor, err = c.revive(m.tensors); err != nil {
+		if m.predictor, err = c.revive(m.tensors, m.width); err != nil {
 			from.Fault("tensors %s/…: %w", path, err)
 		}
 	}

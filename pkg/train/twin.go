@@ -12,6 +12,12 @@ type modelCopy struct {
 	predictor sgd.Predictor // answers as it did
 }
 
+// keptCopy is a copy, and how many dense features the rows had by then. It may be asked for wider ones.
+type keptCopy struct {
+	modelCopy
+	width int
+}
+
 // copyDue returns how many records are to be learned until a copy is taken, 1 to age, when so many were learned; 0 where
 // none ever is.
 func copyDue(age, records uint64) uint64 {
@@ -24,18 +30,23 @@ func copyDue(age, records uint64) uint64 {
 // referenceRows returns how many rows the features' reference of a copy is of, and a window.
 func referenceRows(age uint64) uint64 { return max(10, min(stabilityRows, age)) }
 
-// settle takes note of the width of rows.
+// settle takes note of the width of rows, which may grow.
 func (c *compare) settle(width int) {
 	c.width = width
-	if c.age > 0 {
+	switch {
+	case c.stability != nil:
+		c.stability.Grow(width)
+	case c.age > 0:
 		c.stability = evaluate.NewStability(width, int(referenceRows(c.age)))
 	}
 }
 
-// refresh takes in a copy of the champion as it is now. The one before it predicts from now on.
-func (c *compare) refresh(champion modelCopy) {
-	c.predicting, c.newest = c.newest, &champion
-	c.stability.Mark()
+// refresh takes in a copy of the champion as it is now, for rows of that width. The one before it predicts from now on.
+func (c *compare) refresh(champion modelCopy, width int) {
+	c.predicting, c.newest = c.newest, &keptCopy{champion, width}
+	if c.stability != nil {
+		c.stability.Mark()
+	}
 	c.renew()
 }
 
@@ -65,9 +76,9 @@ func (c *compare) show() {
 	}
 }
 
-// revive returns what predicts as the champion did in a state.
-func (c *compare) revive(state []sgd.Tensor) (sgd.Predictor, error) {
-	model := c.specs[c.champion].New(c.width, c.seed)
+// revive returns what predicts as the champion did in a state, when rows had that width.
+func (c *compare) revive(state []sgd.Tensor, width int) (sgd.Predictor, error) {
+	model := c.specs[c.champion].New(width, c.seed)
 	if err := model.Restore(state); err != nil {
 		return nil, err
 	}
