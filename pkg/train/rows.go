@@ -16,10 +16,11 @@ func between(rows *sgd.Rows, from, to int, ends []int) sgd.Rows {
 	if from > 0 {
 		first = rows.SparseEnd[from-1]
 	}
+	last := first
 	out.SparseEnd = ends[:0]
-	for _, end := range rows.SparseEnd[from:to] {
-		out.SparseEnd = append(out.SparseEnd, end-first)
+	for _, last = range rows.SparseEnd[from:to] {
+		out.SparseEnd = append(out.SparseEnd, last-first)
 	}
-	out.Sparse = rows.Sparse[first:rows.SparseEnd[to-1]]
+	out.Sparse = rows.Sparse[first:last]
 	return out
 }
