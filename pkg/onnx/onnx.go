@@ -16,9 +16,10 @@ const (
 	irVersion = 8  // of the format
 	opset     = 17 // version of the operators
 
-	// The names of what goes in, float64 [N, width], and comes out: float64 [N, 2] with the probabilities of class 0 and 1, and
-	// int64 [N] with the more probable class, 1 where they are equal.
-	inputName, probabilitiesName, labelName = "features", "probabilities", "label"
+	// The names of what goes in: float64 [N, width], with NaN for missing values, and, where the model knows sparse features,
+	// float64 [N, their number], 1 where a row has the feature and 0 elsewhere; and of what comes out: float64 [N, 2] with the
+	// probabilities of class 0 and 1, and int64 [N] with the more probable class, 1 where they are equal.
+	inputName, sparseName, probabilitiesName, labelName = "features", "sparse", "probabilities", "label"
 )
 
 // About is what a file says of its model, for people and for tools.
@@ -43,7 +44,7 @@ func Marshal(f *sgd.Formula, about *About) ([]byte, error) {
 	file = appendString(file, modelProducerName, "learner")
 	file = appendString(file, modelProducerVersion, about.Version)
 	file = appendString(file, modelDoc, about.Doc)
-	file = appendMessage(file, modelGraph, g.encode(about.Name, f.Width))
+	file = appendMessage(file, modelGraph, g.encode(about.Name, f))
 	file = appendMessage(file, modelOpsetImport, appendInt(nil, opsetVersion, opset)) // of the standard domain, which has no name
 	for _, key := range slices.Sorted(maps.Keys(about.Metadata)) {
 		entry := appendString(nil, entryKey, key)
@@ -111,6 +112,8 @@ func (g *graph) step(number int, s *sgd.Step) error {
 	switch s.Op {
 	case sgd.OpRows:
 		g.results[number] = inputName
+	case sgd.OpSparse:
+		g.results[number] = sparseName
 	case sgd.OpConstant:
 		return g.constant(result, &s.Value)
 	case sgd.OpSum:
@@ -148,11 +151,14 @@ func (g *graph) outputs(p string) {
 }
 
 // encode returns the GraphProto.
-func (g *graph) encode(name string, width int) []byte {
+func (g *graph) encode(name string, f *sgd.Formula) []byte {
 	message := slices.Clone(g.nodes)
 	message = appendString(message, graphName, name)
 	message = append(message, g.initializers...)
-	message = appendMessage(message, graphInput, valueInfo(inputName, float64Type, width))
+	message = appendMessage(message, graphInput, valueInfo(inputName, float64Type, f.Width))
+	if f.Sparse > 0 {
+		message = appendMessage(message, graphInput, valueInfo(sparseName, float64Type, f.Sparse))
+	}
 	message = appendMessage(message, graphOutput, valueInfo(probabilitiesName, float64Type, 2))
 	return appendMessage(message, graphOutput, valueInfo(labelName, int64Type))
 }

@@ -77,6 +77,23 @@ func perRecord(b *testing.B, records int) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*records), "ns/record")
 }
 
+// BenchmarkLearn measures kinds of model on SUSY rows, on one core.
+func BenchmarkLearn(b *testing.B) {
+	rows, prob := susyRows(b), make([]float64, 1000)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	for _, spec := range []string{"logistic", "logistic:scaler=plain", "newton", "newton_diag", "pa", "mix"} {
+		b.Run(spec, func(b *testing.B) {
+			m, from := newModel(b, spec, rows.Width, 1), 0
+			progress(m, rows)
+			for b.Loop() {
+				m.Learn(between(rows, from, from+len(prob)), prob)
+				from = (from + len(prob)) % rows.Len()
+			}
+			perRecord(b, len(prob))
+		})
+	}
+}
+
 // BenchmarkScale measures the scalers alone.
 func BenchmarkScale(b *testing.B) {
 	rows := susyRows(b)
@@ -85,7 +102,7 @@ func BenchmarkScale(b *testing.B) {
 			s, to := scalers[name](rows.Width), row{make([]float64, rows.Width), make([]float64, rows.Width+1)}
 			scale := func() {
 				for i := range rows.Len() {
-					s.advance(to, rows.Row(i))
+					s.advance(to, rows.Row(i), false)
 				}
 			}
 			scale()

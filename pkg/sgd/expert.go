@@ -7,6 +7,7 @@ type block struct {
 	z     []float64 // rows × (1 + width): a constant 1, and the row standardised, within ±5
 	y     []float64 // labels, 0 or 1
 	c     []float64 // importance of each row
+	sparseRows
 }
 
 func (b *block) len() int { return len(b.y) }
@@ -31,15 +32,21 @@ type expert interface {
 	state() []Tensor
 	// restore takes from a state what the method state gave; what does not fit is noted there.
 	restore(from *Stored)
+	// adopt makes the state of a fresh expert that of another of the same kind and options, which is of no use then, for rows
+	// with fewer columns. What belongs to the other columns stays as it is.
+	adopt(narrow expert)
 	stats() Stats
 }
 
 // frozen answers as an expert did when it was made. It is immutable and safe for many goroutines.
 type frozen interface {
-	// margin returns the log-odds of class 1 for a row. The scratch memory, of length scratch(), is the caller's.
-	margin(r row, scratch []float64) float64
+	// margin returns the log-odds of class 1 for a row with sparse features. The scratch memory, of length scratch(), is the
+	// caller's.
+	margin(r row, sparse []int32, scratch []float64) float64
 	scratch() int
+	// known returns how many sparse features count.
+	known() int
 	// describe adds margin to a formula: t and z are the two forms of rows, without the constant 1 of z; the log-odds that it
-	// returns are rows × 1.
+	// returns are rows × 1. Sparse features are those of the formula's step f.sparse.
 	describe(f *Formula, t, z int) (margin int)
 }

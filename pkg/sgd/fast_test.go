@@ -132,7 +132,7 @@ func TestSteadyColumnsAreColumns(t *testing.T) {
 					}
 				}
 			}
-			fast.advance(to, x)
+			fast.advance(to, x, false)
 			plain.findTwins(x)
 			for i := range x {
 				c := plain.column(i)

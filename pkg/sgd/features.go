@@ -10,6 +10,9 @@ type features interface {
 	freeze() frozenFeatures
 	state() []Tensor
 	restore(from *Stored)
+	// adopt makes the state of fresh features that of others of their kind, which are of no use then, for rows with fewer
+	// columns. It returns, rising, the places here of what stands in the others' vectors.
+	adopt(narrow features) (places []int)
 }
 
 // frozenFeatures makes vectors as features did when it was made. It is immutable and safe for many goroutines.
@@ -51,3 +54,13 @@ func (f asIs) scratch() int                       { return 0 }
 func (f asIs) describe(_ *Formula, _, z int) int  { return z }
 func (f asIs) state() []Tensor                    { return nil }
 func (f asIs) restore(*Stored)                    {}
+func (f asIs) adopt(narrow features) []int        { return upTo(narrow.width()) }
+
+// upTo returns the numbers from 0 to n-1.
+func upTo(n int) []int {
+	numbers := make([]int, n)
+	for i := range numbers {
+		numbers[i] = i
+	}
+	return numbers
+}

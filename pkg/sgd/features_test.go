@@ -41,7 +41,7 @@ func randomBlock(tb testing.TB, seed uint64, width, n int) *block {
 	b := &block{width: width, t: make([]float64, n*width), z: make([]float64, n*(width+1)), y: rows.Y, c: slices.Repeat([]float64{1}, n)}
 	s := newRobustScaler(width)
 	for i := range n {
-		s.advance(b.row(i), rows.Row(i))
+		s.advance(b.row(i), rows.Row(i), false)
 	}
 	return b
 }
@@ -121,7 +121,7 @@ func TestFeaturesOfWideRows(t *testing.T) {
 			still := e.freeze()
 			scratch := make([]float64, still.scratch())
 			for i, before := range margin {
-				if after := still.margin(b.row(i), scratch); !finite(before) || !finite(after) {
+				if after := still.margin(b.row(i), nil, scratch); !finite(before) || !finite(after) {
 					t.Fatalf("row %d: margin %g, and %g after all rows", i, before, after)
 				}
 			}

@@ -47,6 +47,12 @@ func (f *forest) learn(b *block, margin []float64) {
 	}
 }
 
+func (f *forest) adopt(narrow expert) {
+	for i, t := range narrow.(*forest).trees {
+		f.trees[i].adopt(t)
+	}
+}
+
 func (f *forest) freeze() frozen {
 	trees := make(frozenForest, len(f.trees))
 	for i, t := range f.trees {
@@ -60,7 +66,7 @@ func (f *forest) stats() Stats { return Stats{} }
 // frozenForest answers as a forest did when it was made.
 type frozenForest []frozenTree
 
-func (f frozenForest) margin(r row, scratch []float64) float64 {
+func (f frozenForest) margin(r row, _ []int32, scratch []float64) float64 {
 	sum := 0.0
 	for i := range f {
 		sum += f[i].margin(r.t, scratch)
@@ -69,3 +75,4 @@ func (f frozenForest) margin(r row, scratch []float64) float64 {
 }
 
 func (f frozenForest) scratch() int { return len(f[0].inputs) }
+func (f frozenForest) known() int   { return 0 }

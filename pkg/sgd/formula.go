@@ -11,8 +11,11 @@ import (
 // Numbers are float64 where no step makes them float32, places are int64 and count from 0. Operands of different shapes are
 // stretched as NumPy does: a dimension that is missing in front, or of length 1, repeats.
 type Formula struct {
-	Width int    // of a row
-	Steps []Step // each behind those that it needs; the last gives the probabilities of class 1, rows × 1
+	Width  int    // of a row
+	Sparse int    // sparse features that count; 0: no step needs them
+	Steps  []Step // each behind those that it needs; the last gives the probabilities of class 1, rows × 1
+
+	sparse int // the step OpSparse
 }
 
 // Step is an operation on the results of earlier steps.
@@ -25,9 +28,10 @@ type Step struct {
 // Op is what a step does.
 type Op string
 
-// The operations. The values of rows are finite.
+// The operations. The values of rows are finite, or NaN where they are missing.
 const (
 	OpRows     Op = "rows"     // the rows to answer for, rows × Width
+	OpSparse   Op = "sparse"   // rows × Sparse: 1 where a row has a sparse feature, 0 elsewhere
 	OpConstant Op = "constant" // the step's value
 	OpAdd      Op = "add"
 	OpSub      Op = "sub"
@@ -42,7 +46,7 @@ const (
 	OpSum      Op = "sum"     // over the last dimension, which it takes away
 	OpJoin     Op = "join"    // any number of operands, along the last dimension
 	OpGreater  Op = "greater" // a > b, for OpSelect
-	OpNaN      Op = "nan"     // whether a value is not a number, such as the difference of infinite ones, for OpSelect
+	OpNaN      Op = "nan"     // whether a value is not a number, such as a missing one or the difference of infinite ones, for OpSelect
 	OpSelect   Op = "select"  // condition, a, b: a where the condition holds, b elsewhere
 	OpColumns  Op = "columns" // of a matrix, at constant places: each row is what the row has there, in their shape
 	OpPick     Op = "pick"    // of a matrix, in each row what it has at the places of the same row of a second matrix
@@ -60,6 +64,12 @@ func Describe(p Predictor) (*Formula, error) {
 	}
 	f := &Formula{Width: s.width}
 	t, z := s.scaler.describe(f, f.step(OpRows))
+	for _, e := range s.experts {
+		f.Sparse = max(f.Sparse, e.known())
+	}
+	if f.Sparse > 0 {
+		f.sparse = f.step(OpSparse)
+	}
 	margins := make([]int, len(s.experts))
 	for i, e := range s.experts {
 		margins[i] = e.describe(f, t, z)

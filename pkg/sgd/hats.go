@@ -19,8 +19,11 @@ const (
 // Knots are quantiles of a uniform sample of rows (a reservoir: Vitter, ACM Transactions on Mathematical Software 11, 1985),
 // laid at row 32, 64, 128, and so on; before the first of them all hats are 0. When they move, each number that the learner
 // keeps of a hat becomes what its hats had made of it at the new knot, so that its function stays as near as it can.
+//
+// A column that rows were without at first counts from the first row with it, and has a sample of its own from there on.
 type hats struct {
 	count  uint64    // rows seen
+	since  []uint64  // by column: rows before those that had it, rising; nil: all had all columns
 	kept   []float64 // by column, hatsKept of each
 	random random
 	knots  []float64 // by column, hatsPerColumn of each, rising
@@ -49,17 +52,50 @@ func (f *hats) columns() int { return len(f.knots) / hatsPerColumn }
 
 func (f *hats) advance(r row, learner stepper) []float64 {
 	f.keep(r.t)
-	if f.count >= hatsFirst && f.count&(f.count-1) == 0 {
+	if f.laysAny() {
 		f.layKnots(learner.(rebaser))
 	}
 	if f.count < hatsFirst {
 		return f.vector
 	}
-	putHats(f.vector, f.knots, r.t)
+	putHats(f.vector, f.knots, r.t[:f.begun()])
 	return f.vector
 }
 
-// putHats stores the vector of a row.
+// seen returns how many values of column i were seen.
+func (f *hats) seen(i int) uint64 {
+	if f.since == nil {
+		return f.count
+	}
+	return f.count - f.since[i]
+}
+
+// begun returns how many columns have knots: the first ones.
+func (f *hats) begun() int {
+	n := f.columns()
+	for n > 0 && f.seen(n-1) < hatsFirst {
+		n--
+	}
+	return n
+}
+
+// lays reports whether the knots of a column are laid once so many of its values were seen.
+func lays(seen uint64) bool { return seen >= hatsFirst && seen&(seen-1) == 0 }
+
+// laysAny reports whether the knots of any column are to be laid.
+func (f *hats) laysAny() bool {
+	if f.since == nil {
+		return lays(f.count)
+	}
+	for _, since := range f.since {
+		if lays(f.count - since) {
+			return true
+		}
+	}
+	return false
+}
+
+// putHats stores the vector of a row, of which only the first columns, those given, have hats.
 func putHats(vector, knots, t []float64) {
 	clear(vector)
 	vector[0] = 1
@@ -74,22 +110,44 @@ func putHats(vector, knots, t []float64) {
 // keep takes a row into the reservoir, or not.
 func (f *hats) keep(t []float64) {
 	f.count++
-	slot := f.count - 1
+	drawn := 0.0
 	if f.count > hatsKept {
-		slot = f.random.below(f.count)
+		drawn = f.random.uniform()
 	}
-	if slot >= hatsKept {
+	slot := slotOf(f.count, drawn)
+	if f.since == nil && slot >= hatsKept {
 		return
 	}
 	for i, v := range t {
-		f.kept[uint64(i*hatsKept)+slot] = v
+		if f.since != nil {
+			slot = slotOf(f.seen(i), drawn)
+		}
+		if slot < hatsKept {
+			f.kept[uint64(i*hatsKept)+slot] = v
+		}
 	}
+}
+
+// slotOf returns where the n-th value goes: behind those before it, and, where there is no more room, to a place below n that
+// a number from [0, 1) draws; nowhere if there is none.
+func slotOf(n uint64, drawn float64) uint64 {
+	if n <= hatsKept {
+		return n - 1
+	}
+	return uint64(float64(drawn * float64(n)))
 }
 
 // layKnots moves the knots to where the rows of the reservoir want them, and the learner with them.
 func (f *hats) layKnots(learner rebaser) {
-	m := int(min(f.count, hatsKept))
+	copy(f.moved, f.knots)
+	learned := false
 	for i := range f.columns() {
+		seen := f.seen(i)
+		if !lays(seen) {
+			continue
+		}
+		m := int(min(seen, hatsKept))
+		learned = learned || seen > hatsFirst // until then the learner saw no hats
 		sorted := f.sorted[:copy(f.sorted[:], f.kept[i*hatsKept:][:m])]
 		slices.Sort(sorted)
 		knots := f.moved[i*hatsPerColumn:][:hatsPerColumn]
@@ -101,7 +159,7 @@ func (f *hats) layKnots(learner rebaser) {
 			}
 		}
 	}
-	if f.count > hatsFirst { // until then the learner saw no hats
+	if learned {
 		learner.rebase(f.move)
 	}
 	copy(f.knots, f.moved)
@@ -111,6 +169,9 @@ func (f *hats) layKnots(learner rebaser) {
 func (f *hats) toMoved(v []float64, _ float64) {
 	v = v[1:]
 	for i := range f.columns() {
+		if seen := f.seen(i); !lays(seen) || seen == hatsFirst {
+			continue
+		}
 		var was [hatsPerColumn]float64
 		copy(was[:], v[i*hatsPerColumn:])
 		for k := i * hatsPerColumn; k < (i+1)*hatsPerColumn; k++ {
@@ -138,12 +199,31 @@ func locate(knots []float64, t float64) (hat int, share float64) {
 
 func (f *hats) state() []Tensor {
 	d := f.columns()
-	return []Tensor{
+	tensors := []Tensor{
 		scalar("hats/count", f.count),
 		{Name: "hats/kept", Shape: []int{d, hatsKept}, Data: slices.Clone(f.kept)},
 		{Name: "hats/knots", Shape: []int{d, hatsPerColumn}, Data: slices.Clone(f.knots)},
 		scalar("hats/random", f.random.state),
 	}
+	if f.since != nil {
+		tensors = append(tensors, Tensor{"hats/since", []int{d}, slices.Clone(f.since)})
+	}
+	return tensors
+}
+
+func (f *hats) adopt(narrow features) []int {
+	old := narrow.(*hats)
+	f.count, f.random = old.count, old.random
+	copy(f.kept, old.kept)
+	copy(f.knots, old.knots)
+	if f.count > 0 {
+		f.since = slices.Repeat([]uint64{f.count}, f.columns())
+		if old.since == nil {
+			old.since = make([]uint64, old.columns())
+		}
+		copy(f.since, old.since)
+	}
+	return upTo(old.width())
 }
 
 func (f *hats) restore(from *Stored) {
@@ -151,11 +231,17 @@ func (f *hats) restore(from *Stored) {
 	load(from, "hats/kept", f.kept)
 	load(from, "hats/knots", f.knots)
 	LoadScalar(from, "hats/random", &f.random.state)
-	clear(f.vector[1:]) // as it is before the first knots
-	if f.count < hatsFirst {
-		return
+	f.since = nil
+	if from.Has("hats/since") {
+		f.since = make([]uint64, f.columns())
+		load(from, "hats/since", f.since)
+		if d := len(f.since); !slices.IsSorted(f.since) || d > 0 && f.since[d-1] > f.count {
+			from.Fault("tensor %shats/since: no rising numbers up to %d", from.prefix, f.count)
+			return
+		}
 	}
-	for k, knot := range f.knots {
+	clear(f.vector[1:]) // as it is before the first knots
+	for k, knot := range f.knots[:f.begun()*hatsPerColumn] {
 		if k%hatsPerColumn > 0 && !(knot > f.knots[k-1]) {
 			from.Fault("tensor hats/knots: knot %d of column %d is not above the one before", k%hatsPerColumn, k/hatsPerColumn)
 			return
@@ -164,12 +250,12 @@ func (f *hats) restore(from *Stored) {
 }
 
 func (f *hats) freeze() frozenFeatures {
-	return &frozenHats{begun: f.count >= hatsFirst, knots: slices.Clone(f.knots)}
+	return &frozenHats{begun: f.begun(), knots: slices.Clone(f.knots)}
 }
 
 // frozenHats makes the vectors that hats made when they were frozen.
 type frozenHats struct {
-	begun bool // the first knots are laid
+	begun int // columns that have knots, the first ones
 	knots []float64
 }
 
@@ -177,12 +263,7 @@ func (f *frozenHats) scratch() int { return 1 + len(f.knots) }
 
 func (f *frozenHats) apply(r row, scratch []float64) []float64 {
 	vector := scratch[:f.scratch()]
-	if f.begun {
-		putHats(vector, f.knots, r.t)
-	} else {
-		clear(vector)
-		vector[0] = 1
-	}
+	putHats(vector, f.knots, r.t[:f.begun])
 	return vector
 }
 
@@ -199,7 +280,7 @@ func (f *frozenHats) describe(to *Formula, t, _ int) int {
 		for j := range ramps {
 			low, wide := -math.MaxFloat64, 1.0
 			switch {
-			case !f.begun || j == hatsPerColumn:
+			case i >= f.begun || j == hatsPerColumn:
 				low = math.MaxFloat64
 			case j > 0:
 				low, wide = knots[j-1], knots[j]-knots[j-1]

@@ -100,7 +100,7 @@ func TestHatsAgreeWithAPlainReference(t *testing.T) {
 				t.Fatalf("row %d, place %d: %v, want %v", row, j, got[j], want[j])
 			}
 		}
-		learner.step(got, b.y[i], 1)
+		learner.step(got, nil, b.y[i], 1)
 	}
 	if moves != 8 {
 		t.Errorf("knots were laid %d times, want 8", moves)

@@ -176,6 +176,15 @@ func plainDistances(d *[side]float32, columns [][side]float32, halves *[side]flo
 	return below
 }
 
+// adopt keeps the rows, which have 0 in the new columns.
+func (m *knn) adopt(narrow expert) {
+	old := narrow.(*knn)
+	for from, to := 0, 0; from < len(old.columns); from, to = from+old.width, to+m.width {
+		copy(m.columns[to:], old.columns[from:from+old.width])
+	}
+	m.half, m.vote, m.seen = old.half, old.vote, old.seen
+}
+
 func (m *knn) freeze() frozen {
 	w := m.window
 	w.columns, w.half, w.vote = slices.Clone(w.columns), slices.Clone(w.half), slices.Clone(w.vote)
@@ -226,8 +235,9 @@ func (m *knn) stats() Stats { return Stats{} }
 // frozenKNN answers by a window as it was.
 type frozenKNN struct{ window }
 
-func (f *frozenKNN) margin(r row, scratch []float64) float64 { return f.answer(r.z[1:], scratch) }
-func (f *frozenKNN) scratch() int                            { return 2 * f.k }
+func (f *frozenKNN) margin(r row, _ []int32, scratch []float64) float64 { return f.answer(r.z[1:], scratch) }
+func (f *frozenKNN) scratch() int                                       { return 2 * f.k }
+func (f *frozenKNN) known() int                                         { return 0 }
 
 // describe has the formula go over the features one by one: a sum in float32 depends on its order, and that decides who is
 // near.

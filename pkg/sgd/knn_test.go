@@ -117,7 +117,7 @@ func TestKNNAgreesWithReference(t *testing.T) {
 				if math.Abs(margin[0]-want) > 1e-12 {
 					t.Fatalf("after %d rows the answer is %.15g, want %.15g (seed %d)", stored, margin[0], want, seed)
 				}
-				if got := twin.margin(b.row(0), make([]float64, twin.scratch())); got != margin[0] {
+				if got := twin.margin(b.row(0), nil, make([]float64, twin.scratch())); got != margin[0] {
 					t.Fatalf("after %d rows a frozen copy answers %g, the expert %g (seed %d)", stored, got, margin[0], seed)
 				}
 				if n.c == 0 {

@@ -25,6 +25,7 @@ const (
 	bayesLeast = 12
 	bayesLimit = 7     // of the log-odds by naive Bayes
 	treeLimit  = 5     // of a tree's log-odds
+	newRange   = 8     // that the bins of a new column are laid over, at both sides of 0
 	maxM2      = 1e305 // values of extreme size do not make it infinite
 )
 
@@ -120,6 +121,24 @@ func (l *leaf) start(counts [2]float64) {
 	l.odds, l.tried = 1, 0
 	l.frozen = nil
 	clear(l.observers)
+}
+
+// adopt makes the leaf that of a tree for rows with fewer columns, whose bins are laid or not. What values the new columns will
+// have is not known: with the unit of t, most are within ±newRange.
+func (l *leaf) adopt(narrow *leaf, laid bool) {
+	observers, histograms := l.observers, l.histograms
+	*l = *narrow
+	l.frozen = nil
+	inputs := copy(observers, narrow.observers)
+	copy(histograms, narrow.histograms)
+	l.observers, l.histograms = observers, histograms
+	for i := inputs; laid && i < len(histograms); i++ {
+		h := newHistogram(-newRange, 2*newRange)
+		for k, weight := range histograms[0].total() {
+			h.weight[k][h.bin(0)] = float32(weight)
+		}
+		histograms[i] = h
+	}
 }
 
 // total returns the weight since the leaf began.

@@ -8,29 +8,39 @@ type gradientStep struct {
 	optimizer optimizer
 	now       *memory
 	next      *memory // what the optimiser writes; after a step that was taken, what was before it
-	moved     bool    // the last step was taken
+	sparse    sparseMemory
+	moved     bool // the last step was taken
 	refused   uint64
 }
 
 func newGradientStep(width int, l loss, o optimizer) *gradientStep {
 	sums := len(o.sums())
-	return &gradientStep{loss: l, optimizer: o, now: newMemory(width, sums), next: newMemory(width, sums)}
+	return &gradientStep{
+		loss: l, optimizer: o, now: newMemory(width, sums), next: newMemory(width, sums), sparse: newSparseMemory(sums),
+	}
 }
 
-// step returns the margin w·v, which counts as log-odds but for the losses of [labelAimed].
-func (m *gradientStep) step(v []float64, label, c float64) float64 {
-	margin := dotFour(m.now.weights, v)
+// step returns the margin, which counts as log-odds but for the losses of [labelAimed]. Penalties of the weights of sparse
+// features, and running means of adam, go on when the features are met.
+func (m *gradientStep) step(v []float64, sparse []int32, label, c float64) float64 {
+	margin := m.sparse.meet(sparse, dotFour(m.now.weights, v))
 	m.moved = false
 	if c == 0 {
 		return margin
 	}
 	m.next.t = m.now.t + c
-	small := m.optimizer.step(m.next, m.now, v, m.loss.gradient(margin, label), c)
-	if !small && !m.next.inRange() {
+	gradient := m.loss.gradient(margin, label)
+	small := m.optimizer.step(m.next, m.now, v, gradient, c)
+	if len(sparse) > 0 {
+		m.sparse.next.t = m.next.t
+		m.optimizer.step(&m.sparse.next, &m.sparse.now, m.sparse.v, gradient, c)
+	}
+	if !small && !(m.next.inRange() && (len(sparse) == 0 || m.sparse.next.inRange())) {
 		m.refused++
 		return margin
 	}
 	m.now, m.next = m.next, m.now
+	m.sparse.keep(sparse)
 	m.moved = true
 	return margin
 }
@@ -62,7 +72,17 @@ func (m *gradientStep) descendRows(b *block, margin []float64) (done int) {
 	return rows
 }
 
-func (m *gradientStep) weightsNow() []float64 { return m.now.weights }
+func (m *gradientStep) weightsNow() []float64    { return m.now.weights }
+func (m *gradientStep) sparseWeights() []float64 { return m.sparse.all.weights }
+
+func (m *gradientStep) adopt(narrow stepper, places []int) {
+	old := narrow.(*gradientStep)
+	put(m.now.weights, old.now.weights, places)
+	for i, sums := range m.now.sums {
+		put(sums, old.now.sums[i], places)
+	}
+	m.now.t, m.sparse, m.refused = old.now.t, old.sparse, old.refused
+}
 
 func (m *gradientStep) rebase(change func(v []float64, start float64)) {
 	change(m.now.weights, 0)
@@ -79,6 +99,10 @@ func (m *gradientStep) state() []Tensor {
 	for i, name := range names {
 		tensors = append(tensors, vector(name, m.now.sums[i]))
 	}
+	tensors = append(tensors, sparseVector("weights", m.sparse.all.weights)...)
+	for i, name := range names {
+		tensors = append(tensors, sparseVector(name, m.sparse.all.sums[i])...)
+	}
 	return tensors
 }
 
@@ -92,15 +116,18 @@ func (m *gradientStep) restore(from *Stored) {
 	if !m.now.inRange() || m.now.t < 0 {
 		from.Fault("weights or what the optimizer keeps for them: not within ±%g", maxState)
 	}
+	sparse := loadSparse(from, append([]string{"weights"}, m.optimizer.sums()...)...)
+	m.sparse.all.weights, m.sparse.all.sums = sparse[0], sparse[1:]
 	m.moved = false
 }
 
 func (m *gradientStep) stats() Stats {
 	s := Stats{
-		LearningRate: m.optimizer.learningRate(m.now.t + 1), WeightNorm: norm(m.now.weights[1:]), NonFinite: m.refused,
+		LearningRate: m.optimizer.learningRate(m.now.t + 1), WeightNorm: norm(m.now.weights[1:], m.sparse.all.weights), NonFinite: m.refused,
 	}
 	if m.moved {
-		s.UpdateNorm = distance(m.now.weights, m.next.weights)
+		sparse := squaredDistance(m.sparse.now.weights, m.sparse.next.weights)
+		s.UpdateNorm = math.Sqrt(squaredDistance(m.now.weights, m.next.weights) + sparse)
 	}
 	return s
 }
@@ -132,6 +159,69 @@ func (m *memory) inRange() bool {
 	return true
 }
 
+// resize gives weights and sums n values each, whatever they are.
+func (m *memory) resize(n int) {
+	m.weights = withRoom(m.weights, n)
+	for i := range m.sums {
+		m.sums[i] = withRoom(m.sums[i], n)
+	}
+}
+
+// sparseMemory is the part of a gradientStep for sparse features. An optimiser is given those of the row in hand as a vector
+// of ones, behind a first place that is always 0, as it holds that for the bias.
+type sparseMemory struct {
+	all       memory // by feature
+	now, next memory // of the row in hand
+	v         []float64
+}
+
+func newSparseMemory(sums int) sparseMemory {
+	return sparseMemory{all: *newMemory(0, sums), now: *newMemory(0, sums), next: *newMemory(0, sums)}
+}
+
+// meet makes the row's features known, takes them in hand, and returns the margin with them.
+func (m *sparseMemory) meet(sparse []int32, margin float64) float64 {
+	if len(sparse) == 0 {
+		m.now.weights, m.next.weights = m.now.weights[:0], m.next.weights[:0]
+		return margin
+	}
+	if n := met(sparse, len(m.all.weights)); n > len(m.all.weights) {
+		m.all.weights = lengthen(m.all.weights, n, 0)
+		for i := range m.all.sums {
+			m.all.sums[i] = lengthen(m.all.sums[i], n, 0)
+		}
+	}
+	n := 1 + len(sparse)
+	m.now.resize(n)
+	m.next.resize(n)
+	for len(m.v) < n {
+		m.v = append(m.v, min(float64(len(m.v)), 1))
+	}
+	m.v = m.v[:n]
+	m.now.weights[0] = 0
+	for _, sums := range m.now.sums {
+		sums[0] = 0
+	}
+	for i, f := range sparse {
+		m.now.weights[1+i] = m.all.weights[f]
+		margin += m.all.weights[f]
+		for k, sums := range m.now.sums {
+			sums[1+i] = m.all.sums[k][f]
+		}
+	}
+	return margin
+}
+
+// keep keeps what the optimiser made of the row's features.
+func (m *sparseMemory) keep(sparse []int32) {
+	for i, f := range sparse {
+		m.all.weights[f] = m.next.weights[1+i]
+		for k, sums := range m.all.sums {
+			sums[f] = m.next.sums[k][1+i]
+		}
+	}
+}
+
 const (
 	// maxState limits weights and sums: what is computed from them on the way, squares and margins, then stays finite, too.
 	maxState = 1e150
@@ -150,14 +240,14 @@ func inRange(values []float64) bool {
 	return true
 }
 
-// distance returns the Euclidean distance of a and b.
-func distance(a, b []float64) float64 {
+// squaredDistance returns the squared Euclidean distance of a and b.
+func squaredDistance(a, b []float64) float64 {
 	var sum float64
 	for i, ai := range a {
 		d := ai - b[i]
 		sum += float64(d * d)
 	}
-	return math.Sqrt(sum)
+	return sum
 }
 
 // logisticOptions reads the options of the kind logistic: those of gradientOptions.
@@ -193,12 +283,14 @@ func (e *labelAimed) learn(b *block, margin []float64) {
 	}
 }
 
+func (e *labelAimed) adopt(narrow expert) { e.linear.adopt(narrow.(*labelAimed).linear) }
+
 func (e *labelAimed) freeze() frozen { return &frozenLabelAimed{e.linear.freeze()} }
 
 type frozenLabelAimed struct{ frozen }
 
-func (f *frozenLabelAimed) margin(r row, scratch []float64) float64 {
-	return labelOdds(f.frozen.margin(r, scratch))
+func (f *frozenLabelAimed) margin(r row, sparse []int32, scratch []float64) float64 {
+	return labelOdds(f.frozen.margin(r, sparse, scratch))
 }
 
 func (f *frozenLabelAimed) describe(to *Formula, t, z int) int {

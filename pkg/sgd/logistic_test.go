@@ -113,7 +113,7 @@ func TestLabelAimedAnswers(t *testing.T) {
 		margin := dot(0, e.weightsNow(), b.z)
 		p := min(max((margin+1)/2, 1e-5), 1-1e-5)
 		want := math.Log(p / (1 - p))
-		if got := e.freeze().margin(b.row(0), nil); math.Abs(got-want) > 1e-12*math.Abs(want) {
+		if got := e.freeze().margin(b.row(0), nil, nil); math.Abs(got-want) > 1e-12*math.Abs(want) {
 			t.Errorf("%s: the snapshot answers %v, want %v", loss, got, want)
 		}
 		var got [1]float64

@@ -38,7 +38,7 @@ func TestGradientByEachWeight(t *testing.T) {
 			for _, label := range []float64{0, 1} {
 				m := newGradientStep(width, loss, sgd{rate: 1})
 				copy(m.now.weights, w)
-				m.step(v, label, 1)
+				m.step(v, nil, label, 1)
 				for i := range w {
 					kept := w[i]
 					w[i] = kept + h

@@ -54,9 +54,9 @@ func (m *mixer) learn(b *block, margins [][]float64, at int, prob []float64) {
 			m.in[1+e] = clip(margin[at+i], expertLimit)
 		}
 		sigmoids(m.probs[2:], m.in[1:])
-		mixed := m.mix.step(m.in, y, b.c[i])
+		mixed := m.mix.step(m.in, nil, y, b.c[i])
 		m.bend = bend(mixed)
-		m.calibrate.step(m.bend[:], y, b.c[i])
+		m.calibrate.step(m.bend[:], nil, y, b.c[i])
 		m.probs[0], m.probs[1] = m.calibrate.prob, m.mix.prob
 		prob[i] = dot(0, m.layer, m.probs)
 		m.weigh(y, b.c[i])

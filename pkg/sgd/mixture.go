@@ -51,11 +51,13 @@ func mixtureOptions(fallback []string) func(*options) builder {
 			o.fault("option experts: a mixture has at least 2")
 		}
 		return func(width int, seed uint64) Model {
-			experts := make([]expert, len(names))
-			for i, build := range builders {
-				experts[i] = build(width, seed)
-			}
-			return newPipeline(width, scale(width), names, experts)
+			return newPipeline(width, names, func(width int) (scaler, []expert) {
+				experts := make([]expert, len(names))
+				for i, build := range builders {
+					experts[i] = build(width, seed)
+				}
+				return scale(width), experts
+			})
 		}
 	}
 }

@@ -277,6 +277,25 @@ func (m *mlp) stepAtOnce(c float64) (moved float64) {
 	return math.Sqrt(moved)
 }
 
+// adopt keeps what was learned of the old columns. The new ones' weights are those that were drawn for them.
+func (m *mlp) adopt(narrow expert) {
+	old := narrow.(*mlp)
+	units, inputs, wide := m.hidden[0], old.inputs(), m.inputs()
+	move := func(to, from []float64) {
+		if len(from) == 0 {
+			return
+		}
+		for u := range units {
+			copy(to[u*wide:], from[u*inputs:(u+1)*inputs])
+		}
+		copy(to[units*wide:], from[units*inputs:])
+	}
+	move(m.weights, old.weights)
+	move(m.gradient, old.gradient)
+	m.optimizer.adopt(old.optimizer, move)
+	m.importance, m.rows, m.refused = old.importance, old.rows, old.refused
+}
+
 func (m *mlp) freeze() frozen {
 	return &frozenMLP{network{m.hidden, slices.Clone(m.weights)}}
 }
@@ -320,8 +339,9 @@ func (m *mlp) stats() Stats {
 
 type frozenMLP struct{ network }
 
-func (f *frozenMLP) margin(r row, scratch []float64) float64 { return f.forward(r.z, scratch) }
-func (f *frozenMLP) scratch() int                            { return f.room() }
+func (f *frozenMLP) margin(r row, _ []int32, scratch []float64) float64 { return f.forward(r.z, scratch) }
+func (f *frozenMLP) scratch() int                                       { return f.room() }
+func (f *frozenMLP) known() int                                         { return 0 }
 
 func (f *frozenMLP) describe(to *Formula, _, z int) int {
 	x, inputs := z, f.inputs()
@@ -350,6 +370,8 @@ type mlpOptimizer interface {
 	learningRate() float64
 	state() []Tensor
 	restore(from *Stored)
+	// adopt takes over the state of an optimizer of the same kind. What is kept for each weight is moved to where it belongs.
+	adopt(narrow mlpOptimizer, move func(to, from []float64))
 }
 
 const mlpEpsilon = 1e-8
@@ -379,6 +401,10 @@ func (o *mlpAdaGrad) step(weights, gradient []float64, amount float64) (moved fl
 func (o *mlpAdaGrad) learningRate() float64 { return o.rate }
 func (o *mlpAdaGrad) state() []Tensor       { return []Tensor{vector("adagrad/squares", o.squares)} }
 func (o *mlpAdaGrad) restore(from *Stored)  { load(from, "adagrad/squares", o.squares) }
+
+func (o *mlpAdaGrad) adopt(narrow mlpOptimizer, move func(to, from []float64)) {
+	move(o.squares, narrow.(*mlpAdaGrad).squares)
+}
 
 // mlpAdam is Adam, in the form of adam, for a gradient g of amount a, with t the sum of amounts:
 //
@@ -433,6 +459,13 @@ func (o *mlpAdam) restore(from *Stored) {
 	load(from, "adam/mean", o.mean)
 	load(from, "adam/squares", o.squares)
 	LoadScalar(from, "adam/seen", &o.t)
+}
+
+func (o *mlpAdam) adopt(narrow mlpOptimizer, move func(to, from []float64)) {
+	old := narrow.(*mlpAdam)
+	move(o.mean, old.mean)
+	move(o.squares, old.squares)
+	o.t = old.t
 }
 
 const (

@@ -19,7 +19,7 @@ package sgd
 // Rows is a run of examples in learning order, row-major.
 type Rows struct {
 	Width   int       // dense features of each row
-	X       []float64 // Len() × Width, finite; NaN: the value is missing
+	X       []float64 // Len() × Width, finite; NaN: the value is missing, and stands at the column's running mean
 	Missing bool      // whether there may be NaN in X
 	Y       []float64 // Len() labels: 0 or 1
 	// Sparse holds the numbers of the sparse features that rows have, each of which counts as 1, row after row: those of row
@@ -56,6 +56,9 @@ type Model interface {
 	// Learn goes over rows in order. For each row it first stores what the model answers at prob[i*Outputs():], then
 	// takes one learning step. A step that would make the state non-finite changes nothing and is counted.
 	Learn(rows *Rows, prob []float64)
+	// Grow makes rows wider from now on: their new columns stand behind the old ones. All that was learned is kept, and the
+	// new columns' part of it begins as in a fresh model. The model is then as one made for the new width that has its state.
+	Grow(width int)
 	// Outputs returns how many numbers the model answers with for a row (binary: one, the probability of class 1).
 	Outputs() int
 	// Snapshot returns an immutable copy that predicts.

@@ -1,9 +1,6 @@
 package sgd
 
-import (
-	"math"
-	"slices"
-)
+import "slices"
 
 // wide is the width of a row above which a full covariance costs too much: its diagonal is used there, and so it is where
 // features make vectors of more than twice that.
@@ -20,6 +17,9 @@ const wide = 64
 // P begins as v0·I, but for the constant's weight: where one class is rare that has far to go, and it begins with
 // interceptV0. q = 0 never forgets; with q above 0, P is drawn to v0·I, and the weights keep moving. The last line is done
 // together with the next record's first, in one pass over P, so u and c·h·k are part of the state.
+//
+// The weights of sparse features have no covariance with others (see sparseVariances): s = z·u + Σ P_s over those of the
+// record, and P_s ← a·(P_s - c·h·k·P_s²) + (1-a)·v0.
 type newton struct {
 	weights []float64
 	p       []float64 // lower triangle of P, row by row: 1 + 2 + … + len(weights) values
@@ -28,6 +28,7 @@ type newton struct {
 	next    []float64 // u of the record in hand
 	v0      float64
 	keep    float64 // a
+	sparse  sparseVariances
 	prob    float64 // σ of the last record's margin
 	moved   float64 // length of the last step
 	refused uint64
@@ -54,11 +55,12 @@ func (m *newton) withIntercept() *newton {
 	return m
 }
 
-func (m *newton) step(z []float64, label, c float64) float64 {
+func (m *newton) step(z []float64, sparse []int32, label, c float64) float64 {
 	z = z[:len(m.weights)]
 	m.update(z)
 	margin, s := dotPair(m.weights, m.u, z)
 	s = max(s, 0) // P is positive, but for rounding
+	margin, s = m.sparse.meet(sparse, m.v0, margin, s)
 	p := sigmoid(margin)
 	m.prob = p
 	h := float64(c * float64(p*(1-p)))
@@ -73,6 +75,12 @@ func (m *newton) step(z []float64, label, c float64) float64 {
 		m.weights[i] += float64(g * u)
 	}
 	m.pending, m.moved = float64(h*k), g
+	m.sparse.move(sparse, g)
+	grow := float64((1 - m.keep) * m.v0)
+	for i, f := range sparse {
+		u := m.sparse.u[i]
+		m.sparse.p[f] = float64(m.keep*(u-float64(float64(u*u)*m.pending))) + grow
+	}
 	return margin
 }
 
@@ -115,16 +123,32 @@ func plainSweep(p, u, z, next []float64, pending, keep, grow float64) {
 	}
 }
 
-func (m *newton) weightsNow() []float64 { return m.weights }
+func (m *newton) weightsNow() []float64    { return m.weights }
+func (m *newton) sparseWeights() []float64 { return m.sparse.weights }
+
+func (m *newton) adopt(narrow stepper, places []int) {
+	old := narrow.(*newton)
+	put(m.weights, old.weights, places)
+	put(m.u, old.u, places)
+	from := old.p
+	for i, row := range places {
+		to := m.p[row*(row+1)/2:]
+		for j, column := range places[:i+1] {
+			to[column] = from[j]
+		}
+		from = from[i+1:]
+	}
+	m.pending, m.sparse, m.refused = old.pending, old.sparse, old.refused
+}
 
 func (m *newton) state() []Tensor {
-	return []Tensor{
+	return append([]Tensor{
 		vector("weights", m.weights),
 		vector("covariance", m.p),
 		vector("pending/u", m.u),
 		scalar("pending/curvature", m.pending),
 		scalar("nonfinite", m.refused),
-	}
+	}, m.sparse.state()...)
 }
 
 func (m *newton) restore(from *Stored) {
@@ -133,23 +157,23 @@ func (m *newton) restore(from *Stored) {
 	load(from, "pending/u", m.u)
 	LoadScalar(from, "pending/curvature", &m.pending)
 	LoadScalar(from, "nonfinite", &m.refused)
+	m.sparse.restore(from)
 }
 
 func (m *newton) stats() Stats {
-	return Stats{
-		WeightNorm: norm(m.weights[1:]), UpdateNorm: math.Abs(m.moved) * norm(m.u), NonFinite: m.refused,
-	}
+	return m.sparse.stats(m.weights[1:], m.u, m.moved, m.refused)
 }
 
 // diagonal is newton that keeps only the diagonal of P, at the cost of a few additions a weight:
 //
 //	P_i ← min(v0, P_i + q - c·h·k·u_i²)
 //
-// The first place of its vectors is the constant 1, whose weight begins with interceptV0.
+// and so for sparse features (see sparseVariances). The first place of its vectors is the constant 1, whose weight begins with interceptV0.
 type diagonal struct {
 	weights []float64
 	p       []float64
 	u       []float64 // of the last record
+	sparse  sparseVariances
 	v0, q   float64
 	moved   float64 // length of the last step, in units of u
 	refused uint64
@@ -163,10 +187,11 @@ func newDiagonal(width int, v0, q float64) *diagonal {
 	return m
 }
 
-func (m *diagonal) step(z []float64, label, c float64) float64 {
+func (m *diagonal) step(z []float64, sparse []int32, label, c float64) float64 {
 	n := len(m.weights)
 	w, p, u, z := m.weights, m.p[:n], m.u[:n], z[:n]
 	margin, s := diagonalSums(u, w, p, z)
+	margin, s = m.sparse.meet(sparse, m.v0, margin, s)
 	prob := sigmoid(margin)
 	h := float64(c * float64(prob*(1-prob)))
 	k := 1 / (1 + float64(h*s))
@@ -181,6 +206,11 @@ func (m *diagonal) step(z []float64, label, c float64) float64 {
 	diagonalStep(w, p, u, g, hk, m.q, m.v0)
 	p[0] = min(max(m.v0, interceptV0), intercept)
 	m.moved = g
+	m.sparse.move(sparse, g)
+	for i, f := range sparse {
+		u := m.sparse.u[i]
+		m.sparse.p[f] = min(m.v0, u+m.q-float64(float64(u*u)*hk))
+	}
 	return margin
 }
 
@@ -205,7 +235,25 @@ func plainDiagonalStep(w, p, u []float64, step, hk, q, v0 float64) {
 	}
 }
 
-func (m *diagonal) weightsNow() []float64 { return m.weights }
+func (m *diagonal) weightsNow() []float64    { return m.weights }
+func (m *diagonal) sparseWeights() []float64 { return m.sparse.weights }
+
+// adopt takes the diagonal of a full covariance where wider rows have no more than that.
+func (m *diagonal) adopt(narrow stepper, places []int) {
+	switch old := narrow.(type) {
+	case *diagonal:
+		put(m.weights, old.weights, places)
+		put(m.p, old.p, places)
+		m.sparse, m.refused = old.sparse, old.refused
+	case *newton:
+		old.update(make([]float64, len(old.weights)))
+		put(m.weights, old.weights, places)
+		for i, place := range places {
+			m.p[place] = min(max(old.p[i*(i+1)/2+i], 0), m.p[place])
+		}
+		m.sparse, m.refused = old.sparse, old.refused
+	}
+}
 
 func (m *diagonal) rebase(change func(v []float64, start float64)) {
 	change(m.weights, 0)
@@ -213,19 +261,19 @@ func (m *diagonal) rebase(change func(v []float64, start float64)) {
 }
 
 func (m *diagonal) state() []Tensor {
-	return []Tensor{vector("weights", m.weights), vector("variance", m.p), scalar("nonfinite", m.refused)}
+	tensors := []Tensor{vector("weights", m.weights), vector("variance", m.p), scalar("nonfinite", m.refused)}
+	return append(tensors, m.sparse.state()...)
 }
 
 func (m *diagonal) restore(from *Stored) {
 	load(from, "weights", m.weights)
 	load(from, "variance", m.p)
 	LoadScalar(from, "nonfinite", &m.refused)
+	m.sparse.restore(from)
 }
 
 func (m *diagonal) stats() Stats {
-	return Stats{
-		WeightNorm: norm(m.weights[1:]), UpdateNorm: math.Abs(m.moved) * norm(m.u), NonFinite: m.refused,
-	}
+	return m.sparse.stats(m.weights[1:], m.u, m.moved, m.refused)
 }
 
 // newtonOptions reads the options of the kind newton: v0, the variance that weights begin with, and q, how much of it comes

@@ -7,33 +7,59 @@ import "math"
 //
 //	y = 2·label - 1, τ = min(C, max(0, 1 - y·w·v)/|v|²), w ← w + τ·y·v
 //
-// C, the price of a record's loss, is times the record's importance.
+// C, the price of a record's loss, is times the record's importance. Each sparse feature of the record is a place of v that
+// is 1.
 type passiveAggressive struct {
 	aggressiveness float64 // C
 	now, next      []float64
-	moved          bool // the last step was taken; then next holds the weights before it
+	sparse         []float64 // weights of sparse features
+	moved          bool      // the last step was taken; then next holds the weights before it
+	sparseMoved    float64   // of the last step: the length of its sparse part
 	refused        uint64
 }
 
-func (m *passiveAggressive) step(v []float64, label, c float64) float64 {
-	margin := dotFour(m.now, v)
+func (m *passiveAggressive) step(v []float64, sparse []int32, label, c float64) float64 {
+	m.sparse = lengthen(m.sparse, met(sparse, len(m.sparse)), 0)
+	margin := addKnown(dotFour(m.now, v), m.sparse, sparse)
 	y := sign(label)
-	tau := min(float64(c*m.aggressiveness), max(0, 1-float64(y*margin))/dot(0, v, v))
+	square := dot(0, v, v) + float64(len(sparse))
+	tau := min(float64(c*m.aggressiveness), max(0, 1-float64(y*margin))/square)
 	step := float64(tau * y)
 	w, to := m.now[:len(v)], m.next[:len(v)]
 	for i, vi := range v {
 		to[i] = w[i] + float64(step*vi)
 	}
-	m.moved = math.Abs(step) <= smallStep || inRange(to)
+	m.moved = math.Abs(step) <= smallStep || inRange(to) && m.sparseInRange(sparse, step)
 	if !m.moved {
 		m.refused++
 		return margin
 	}
 	m.now, m.next = m.next, m.now
+	for _, f := range sparse {
+		m.sparse[f] += step
+	}
+	m.sparseMoved = float64(math.Abs(step) * math.Sqrt(float64(len(sparse))))
 	return margin
 }
 
-func (m *passiveAggressive) weightsNow() []float64 { return m.now }
+// sparseInRange reports whether the weights of a record's sparse features are within ±maxState after a step.
+func (m *passiveAggressive) sparseInRange(sparse []int32, step float64) bool {
+	for _, f := range sparse {
+		if !(math.Abs(m.sparse[f]+step) <= maxState) {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *passiveAggressive) weightsNow() []float64    { return m.now }
+func (m *passiveAggressive) sparseWeights() []float64 { return m.sparse }
+
+func (m *passiveAggressive) adopt(narrow stepper, places []int) {
+	old := narrow.(*passiveAggressive)
+	put(m.now, old.now, places)
+	m.sparse, m.refused = old.sparse, old.refused
+}
 
 func (m *passiveAggressive) rebase(change func(v []float64, start float64)) {
 	change(m.now, 0)
@@ -41,7 +67,7 @@ func (m *passiveAggressive) rebase(change func(v []float64, start float64)) {
 }
 
 func (m *passiveAggressive) state() []Tensor {
-	return []Tensor{vector("weights", m.now), scalar("nonfinite", m.refused)}
+	return append([]Tensor{vector("weights", m.now), scalar("nonfinite", m.refused)}, sparseVector("weights", m.sparse)...)
 }
 
 func (m *passiveAggressive) restore(from *Stored) {
@@ -50,13 +76,14 @@ func (m *passiveAggressive) restore(from *Stored) {
 	if !inRange(m.now) {
 		from.Fault("weights: not within ±%g", maxState)
 	}
+	m.sparse = loadSparse(from, "weights")[0]
 	m.moved = false
 }
 
 func (m *passiveAggressive) stats() Stats {
-	s := Stats{WeightNorm: norm(m.now[1:]), NonFinite: m.refused}
+	s := Stats{WeightNorm: norm(m.now[1:], m.sparse), NonFinite: m.refused}
 	if m.moved {
-		s.UpdateNorm = distance(m.now, m.next)
+		s.UpdateNorm = math.Sqrt(squaredDistance(m.now, m.next) + float64(m.sparseMoved*m.sparseMoved))
 	}
 	return s
 }

@@ -25,7 +25,7 @@ func TestPassiveAggressiveStep(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			m := fresh(tt.aggressiveness)
-			if got := m.step(v, tt.label, tt.c); got != 0 {
+			if got := m.step(v, nil, tt.label, tt.c); got != 0 {
 				t.Errorf("margin %v before the first step", got)
 			}
 			if got := dot(0, m.now, v); math.Abs(got-tt.want) > 1e-15 {
@@ -38,8 +38,8 @@ func TestPassiveAggressiveStep(t *testing.T) {
 	}
 
 	m := fresh(1)
-	m.step(v, 1, 1)
-	m.step(v, 1, 1) // margin 1: nothing to learn
+	m.step(v, nil, 1, 1)
+	m.step(v, nil, 1, 1) // margin 1: nothing to learn
 	if s := m.stats(); s.UpdateNorm > 1e-15 {
 		t.Errorf("step of length %v without a loss", s.UpdateNorm)
 	}
@@ -47,7 +47,7 @@ func TestPassiveAggressiveStep(t *testing.T) {
 
 func TestPassiveAggressiveRefusesWhatIsNoNumber(t *testing.T) {
 	m := &passiveAggressive{aggressiveness: 1, now: []float64{1, 2}, next: make([]float64, 2)}
-	m.step([]float64{1, 1}, 0, math.NaN())
+	m.step([]float64{1, 1}, nil, 0, math.NaN())
 	if s := m.stats(); m.now[0] != 1 || m.now[1] != 2 || s.NonFinite != 1 || s.UpdateNorm != 0 {
 		t.Errorf("weights %v, %+v: want them unchanged, and one refused step", m.now, s)
 	}

@@ -8,6 +8,7 @@ import (
 // pipeline is a model: a scaler, experts, and, if there are several, a mixer.
 type pipeline struct {
 	width   int
+	parts   func(width int) (scaler, []expert) // makes fresh ones
 	scaler  scaler
 	names   []string // of the experts, for their state; a single one needs none
 	experts []expert
@@ -23,13 +24,29 @@ type pipeline struct {
 // blockRows is how many rows go through the experts together: few enough for them to stay in a core's first cache.
 const blockRows = 64
 
-func newPipeline(width int, s scaler, names []string, experts []expert) *pipeline {
-	m := &pipeline{width: width, scaler: s, names: names, experts: experts, margins: make([][]float64, len(experts))}
-	if len(experts) > 1 {
-		m.mixer = newMixer(len(experts))
+func newPipeline(width int, names []string, parts func(width int) (scaler, []expert)) *pipeline {
+	m := &pipeline{width: width, parts: parts, names: names, margins: make([][]float64, len(names))}
+	m.scaler, m.experts = parts(width)
+	if len(names) > 1 {
+		m.mixer = newMixer(len(names))
 		m.team = newTeam(m)
 	}
 	return m
+}
+
+func (m *pipeline) Grow(width int) {
+	if width < m.width {
+		panic("sgd: a model cannot become narrower")
+	}
+	if width == m.width {
+		return
+	}
+	s, experts := m.parts(width)
+	s.adopt(m.scaler)
+	for i, e := range experts {
+		e.adopt(m.experts[i])
+	}
+	m.width, m.scaler, m.experts, m.c = width, s, experts, nil
 }
 
 func (m *pipeline) Outputs() int { return 1 }
@@ -74,13 +91,14 @@ func (m *pipeline) prepare(rows *Rows, from, to, at int) block {
 	b := block{
 		width: w, t: m.t[at*w:][:n*w], z: m.z[at*(w+1):][:n*(w+1)],
 		y: rows.Y[from:to], c: m.c[at:][:n],
+		sparseRows: sparseRows{numbers: rows.Sparse, end: rows.SparseEnd}.part(from, to),
 	}
 	for i := range n {
 		b.c[i] = 1
 		if rows.Importance != nil {
 			b.c[i] = min(rows.Importance[from+i], maxImportance)
 		}
-		m.scaler.advance(b.row(i), rows.Row(from+i))
+		m.scaler.advance(b.row(i), rows.Row(from+i), rows.Missing)
 	}
 	return b
 }
@@ -170,10 +188,7 @@ type snapshot struct {
 	room    sync.Pool
 }
 
-func (s *snapshot) Predict(dst, x []float64, _ []int32) {
-	if len(x) != s.width {
-		panic("sgd: row of another width than the model's")
-	}
+func (s *snapshot) Predict(dst, x []float64, sparse []int32) {
 	room := s.room.Get().(*[]float64)
 	t, rest := (*room)[:s.width], (*room)[s.width:]
 	z, rest := rest[:s.width+1], rest[s.width+1:]
@@ -181,7 +196,7 @@ func (s *snapshot) Predict(dst, x []float64, _ []int32) {
 	r := row{t, z}
 	s.scaler.apply(r, x)
 	for i, e := range s.experts {
-		margins[i] = e.margin(r, scratch)
+		margins[i] = e.margin(r, sparse, scratch)
 	}
 	if s.mixer != nil {
 		dst[0] = s.mixer.prob(margins)
@@ -191,8 +206,14 @@ func (s *snapshot) Predict(dst, x []float64, _ []int32) {
 	s.room.Put(room)
 }
 
-// norm returns the Euclidean norm of v.
-func norm(v []float64) float64 { return math.Sqrt(dot(0, v, v)) }
+// norm returns the Euclidean norm of a vector that stands in parts.
+func norm(parts ...[]float64) float64 {
+	sum := 0.0
+	for _, v := range parts {
+		sum = dot(sum, v, v)
+	}
+	return math.Sqrt(sum)
+}
 
 // dot returns sum + a[0]*b[0] + a[1]*b[1] + …, added up in this order. a and b have the same length.
 func dot(sum float64, a, b []float64) float64 {

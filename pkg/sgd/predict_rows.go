@@ -35,10 +35,12 @@ type room struct{ t, z, margins, answers, scratch []float64 }
 const roomValues = 1024
 
 // PredictRows answers for len(dst) rows of x, which is row-major. The bits are those of Predict.
-func (s *snapshot) PredictRows(dst, x []float64, _ []int32, _ []int) {
-	if len(x) != len(dst)*s.width {
-		panic("sgd: rows of another width than the model's")
+func (s *snapshot) PredictRows(dst, x []float64, sparse []int32, sparseEnd []int) {
+	width := len(x) / max(len(dst), 1)
+	if len(x) != len(dst)*width {
+		panic("sgd: rows of several widths")
 	}
+	all := sparseRows{numbers: sparse, end: sparseEnd}
 	r := rooms.Get().(*room)
 	defer rooms.Put(r)
 	w, most := s.width, max(4, roomValues/(s.width+1))
@@ -46,8 +48,8 @@ func (s *snapshot) PredictRows(dst, x []float64, _ []int32, _ []int) {
 	r.margins, r.answers = withRoom(r.margins, most*len(s.experts)), withRoom(r.answers, len(s.experts))
 	for from := 0; from < len(dst); from += most {
 		n := min(most, len(dst)-from)
-		b := block{width: w, t: r.t[:n*w], z: r.z[:n*(w+1)]}
-		applyRows(s.scaler, &b, x[from*w:][:n*w])
+		b := block{width: w, t: r.t[:n*w], z: r.z[:n*(w+1)], sparseRows: all.part(from, from+n)}
+		applyRows(s.scaler, &b, x[from*width:][:n*width], width)
 		for i, e := range s.experts {
 			r.ask(e, &b, r.margins[i*most:][:n])
 		}
@@ -69,12 +71,12 @@ func (s *snapshot) answer(dst []float64, r *room, most int) {
 	}
 }
 
-// applyRows stores the two forms of each row of x in the block, as apply of the scaler does.
-func applyRows(s scaler, b *block, x []float64) {
+// applyRows stores the two forms of each row of x, which have the given width, in the block, as apply of the scaler does.
+func applyRows(s scaler, b *block, x []float64, width int) {
 	robust, ok := s.(*robustScaler)
-	if !ok {
+	if !ok || width < b.width {
 		for i := range len(b.z) / (b.width + 1) {
-			s.apply(b.row(i), x[i*b.width:(i+1)*b.width])
+			s.apply(b.row(i), x[i*width:(i+1)*width])
 		}
 		return
 	}
@@ -83,7 +85,7 @@ func applyRows(s scaler, b *block, x []float64) {
 	}
 	for i := range robust.n {
 		c := robust.column(i)
-		c.applyRows(b.t[i:], b.z[1+i:], x[i:], b.width)
+		c.applyRows(b.t[i:], b.z[1+i:], b.width, x[i:], width)
 	}
 	if robust.twins > 0 {
 		for at := 0; at < len(b.z); at += b.width + 1 {
@@ -92,16 +94,16 @@ func applyRows(s scaler, b *block, x []float64) {
 	}
 }
 
-// applyRows is apply of a robustScaler for the column's values alone: each stands so many places behind the one before.
-func (c *robustColumn) applyRows(t, z, x []float64, width int) {
+// applyRows is apply of a robustScaler for the column's values alone, of rows of x and of the block, whose widths are given.
+func (c *robustColumn) applyRows(t, z []float64, width int, x []float64, xWidth int) {
 	shift, scale, scale2, mean, deviation := c.shift, c.scale, c.scale2, c.mean, c.deviation
 	fault := math.Inf(1) // distance beyond which a value is a fault
 	if c.reach > 0 {
 		fault = max(float64(robustFault*c.reach), float64(robustFault*deviation))
 	}
 	zero := deviation == 0
-	for at, zAt := 0, 0; at < len(x); at, zAt = at+width, zAt+width+1 {
-		v := bounded(float64((x[at] - shift) * scale * scale2))
+	for xAt, at, zAt := 0, 0, 0; xAt < len(x); xAt, at, zAt = xAt+xWidth, at+width, zAt+width+1 {
+		v := bounded(float64((x[xAt]-shift)*scale*scale2), mean)
 		t[at] = v
 		d := v - mean
 		v = 0
@@ -117,12 +119,17 @@ func (r *room) ask(e frozen, b *block, margins []float64) {
 	if e, ok := e.(*frozenLinear); ok {
 		if _, ok := e.frozenFeatures.(asIs); ok {
 			margins4(margins, e.weights, b.z)
+			if b.any() {
+				for i := range margins {
+					margins[i] = addKnown(margins[i], e.sparse, b.of(i))
+				}
+			}
 			return
 		}
 	}
 	r.scratch = withRoom(r.scratch, e.scratch())
 	for i := range margins {
-		margins[i] = e.margin(b.row(i), r.scratch)
+		margins[i] = e.margin(b.row(i), b.of(i), r.scratch)
 	}
 }
 

@@ -162,6 +162,27 @@ func (f *products) restore(from *Stored) {
 	}
 }
 
+// adopt leaves columns in their slots. Further slots are those of columns behind them, and begin with the next row.
+func (f *products) adopt(narrow features) []int {
+	old := narrow.(*products)
+	slots, width := len(old.columns), len(old.order)
+	f.count = old.count
+	for s := range f.since {
+		f.since[s] = f.count
+	}
+	copy(f.columns, old.columns)
+	copy(f.since, old.since)
+	places, from := upTo(1+width), 0
+	for i, pair := range f.pairs {
+		if int(pair[0]) < slots && int(pair[1]) < slots {
+			f.mean[i], f.variance[i] = old.mean[from], old.variance[from]
+			places = append(places, 1+len(f.order)+i)
+			from++
+		}
+	}
+	return places
+}
+
 func (f *products) freeze() frozenFeatures {
 	deviation := make([]float64, len(f.variance))
 	for i, v := range f.variance {

@@ -10,7 +10,7 @@ const reluUnits = 64
 //
 //	1, z'_1 … z'_d, standardised max(0, a_k·z' + b_k) for k = 1 … 64; a_k from N(0, 1/d), b_k uniform in (-1, 1)
 //
-// The random numbers are a function of the seed, and no part of the state.
+// The random numbers are a function of the seed and the width, and no part of the state.
 type relu struct {
 	units          *reluLayer
 	inputs, hidden moments
@@ -29,9 +29,9 @@ func (f *relu) width() int { return len(f.vector) }
 func (f *relu) advance(r row, _ stepper) []float64 {
 	f.vector[0] = 1
 	z, out := f.vector[1:][:len(f.inputs.mean)], f.vector[1+len(f.inputs.mean):]
-	f.inputs.advance(z, r.z[1:]) // leaves nothing out: standardised values are small
+	f.inputs.advance(z, r.z[1:], false) // leaves nothing out: standardised values are small
 	f.units.apply(out, z)
-	f.hidden.advance(out, out)
+	f.hidden.advance(out, out, false)
 	return f.vector
 }
 
@@ -42,6 +42,17 @@ func (f *relu) state() []Tensor {
 func (f *relu) restore(from *Stored) {
 	f.inputs.restore(from, "relu/inputs")
 	f.hidden.restore(from, "relu/hidden")
+}
+
+func (f *relu) adopt(narrow features) []int {
+	old := narrow.(*relu)
+	f.inputs.adopt(&old.inputs)
+	f.hidden = old.hidden
+	places, more := upTo(old.width()), f.width()-old.width()
+	for unit := range reluUnits {
+		places[len(places)-reluUnits+unit] += more
+	}
+	return places
 }
 
 func (f *relu) freeze() frozenFeatures {

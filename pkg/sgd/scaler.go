@@ -11,17 +11,21 @@ const maxZ = 5
 // scaler brings rows on one scale, column by column, and keeps up with columns that move. No label is involved, so a
 // row updates it before it is answered.
 type scaler interface {
-	// advance takes in the row x and stores its two forms in to (see block).
-	advance(to row, x []float64)
-	// apply stores the two forms of x by the scaler as it is.
+	// advance takes in the row x, in which there may be NaN if values are missing, and stores its two forms in to (see block).
+	// A missing value stands at the column's mean, where z is 0, and changes nothing of the column.
+	advance(to row, x []float64, missing bool)
+	// apply stores the two forms of x by the scaler as it is. NaN is a missing value; of a shorter x the rest is missing, of a
+	// longer one the rest counts for nothing.
 	apply(to row, x []float64)
-	// centre returns the mean of column i and the value one deviation above it.
-	centre(i int) (mean, above float64)
+	// above returns the value one deviation above the mean of column i.
+	above(i int) float64
 	// describe adds to a formula how apply makes the two forms of rows x, and returns them without the constant 1 of z.
 	describe(f *Formula, x int) (t, z int)
 	clone() scaler
 	state() []Tensor
 	restore(from *Stored)
+	// adopt makes the state of a fresh scaler that of another of its kind, which is of no use then, for rows with fewer columns.
+	adopt(narrow scaler)
 	// refused returns how many values were left out because the moments with them would not be finite.
 	refused() uint64
 }
@@ -96,6 +100,13 @@ func (u *units) clone() units {
 	return units{v[0], v[1], v[2], slices.Clone(u.begun)}
 }
 
+func (u *units) adopt(narrow *units) {
+	copy(u.shift, narrow.shift)
+	copy(u.scale, narrow.scale)
+	copy(u.scale2, narrow.scale2)
+	copy(u.begun, narrow.begun)
+}
+
 // tensors returns the units themselves as tensors, of the given shape, with room for the rest of a model.
 func (u *units) tensors(shape []int) []Tensor {
 	return append(make([]Tensor, 0, 16),
@@ -113,10 +124,11 @@ func (u *units) restore(from *Stored) {
 	load(from, "scaler/begun", u.begun)
 }
 
-// bounded limits t to ±maxT. What is not a number, an infinite distance times a unit that is not known, is 0.
-func bounded(t float64) float64 {
+// bounded limits t to ±maxT. What is not a number is the mean: a missing value, or an infinite distance times a unit that is
+// not known, with a mean of 0.
+func bounded(t, mean float64) float64 {
 	if math.IsNaN(t) {
-		return 0
+		return mean
 	}
 	return clip(t, maxT)
 }

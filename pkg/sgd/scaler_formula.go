@@ -15,7 +15,7 @@ func (u *units) describe(f *Formula, x int) (t int) {
 }
 
 func (s *robustScaler) describe(f *Formula, x int) (t, z int) {
-	t = s.units.describe(f, x)
+	t = f.step(OpSelect, f.step(OpNaN, x), f.vector(s.mean), s.units.describe(f, x))
 	d := f.step(OpSub, t, f.vector(s.mean))
 	farthest := make([]float64, len(s.mean)) // distance beyond which z is 0
 	for i, deviation := range s.deviation {
@@ -33,6 +33,7 @@ func (s *robustScaler) describe(f *Formula, x int) (t, z int) {
 }
 
 func (s *plainScaler) describe(f *Formula, x int) (t, z int) {
+	x = f.step(OpSelect, f.step(OpNaN, x), f.vector(s.mean), x)
 	return s.units.describe(f, x), s.moments.describe(f, x)
 }
 

@@ -7,7 +7,8 @@ import (
 
 // plainScaler standardises by the mean and variance of all rows so far, as other online learners do. Per column, with
 // a = 1/n: d = x - mean, mean += a·d, variance = (1-a)·(variance + a·d²), which is the variance with divisor n (Welford,
-// Technometrics 4, 1962; West, CACM 22, 1979). A value with which the variance would not be finite is left out of both.
+// Technometrics 4, 1962; West, CACM 22, 1979). A value with which the variance would not be finite is left out of both. Rows
+// without a value of the column do not count in its n.
 type plainScaler struct {
 	moments
 	units units
@@ -18,12 +19,14 @@ func newPlainScaler(width int) *plainScaler {
 	return &plainScaler{moments: newMoments(width), units: newUnits(width)}
 }
 
-func (s *plainScaler) advance(to row, x []float64) {
+func (s *plainScaler) advance(to row, x []float64, missing bool) {
 	to.z[0] = 1
-	s.left += uint64(s.moments.advance(to.z[1:], x))
+	s.left += uint64(s.moments.advance(to.z[1:], x, missing))
 	for i, v := range x {
 		u := s.units.unit(i)
-		if u.scale == 0 {
+		if math.IsNaN(v) {
+			v = s.mean[i]
+		} else if u.scale == 0 {
 			u.fit(v)
 			s.units.setUnit(i, u)
 		}
@@ -33,11 +36,20 @@ func (s *plainScaler) advance(to row, x []float64) {
 
 func (s *plainScaler) apply(to row, x []float64) {
 	to.z[0] = 1
-	s.moments.apply(to.z[1:], x)
-	for i, v := range x {
+	for i, v := range s.mean {
+		if i < len(x) && !math.IsNaN(x[i]) {
+			v = x[i]
+		}
 		u := s.units.unit(i)
-		to.t[i] = u.apply(v) // 0 while there is no unit
+		to.t[i], to.z[1+i] = u.apply(v), standard(v-s.mean[i], s.deviation[i]) // t is 0 while there is no unit
 	}
+}
+
+func (s *plainScaler) adopt(narrow scaler) {
+	old := narrow.(*plainScaler)
+	s.moments.adopt(&old.moments)
+	s.units.adopt(&old.units)
+	s.left = old.left
 }
 
 func (s *plainScaler) clone() scaler {
@@ -61,6 +73,7 @@ func (s *plainScaler) restore(from *Stored) {
 // moments standardises vectors by the running mean and variance of each place, as in plainScaler.
 type moments struct {
 	count                     uint64
+	without                   []uint64 // by place: how many of them had no value there; nil: none
 	mean, variance, deviation []float64 // deviation is √variance
 }
 
@@ -68,9 +81,12 @@ func newMoments(width int) moments {
 	return moments{mean: make([]float64, width), variance: make([]float64, width), deviation: make([]float64, width)}
 }
 
-// advance takes in x and stores it, standardised by the moments that include it, in z, which may be x. It returns how many
-// values were left out.
-func (m *moments) advance(z, x []float64) (left int) {
+// advance takes in x, in which there may be NaN if values are missing, and stores it, standardised by the moments that include
+// it, in z, which may be x; 0 for a missing value. It returns how many values were left out.
+func (m *moments) advance(z, x []float64, missing bool) (left int) {
+	if m.without != nil || missing && slices.ContainsFunc(x, math.IsNaN) {
+		return m.advanceSingly(z, x)
+	}
 	z, x = z[:len(m.mean)], x[:len(m.mean)]
 	mean, variance, deviation := m.mean, m.variance[:len(m.mean)], m.deviation[:len(m.mean)]
 	m.count++
@@ -91,6 +107,37 @@ func (m *moments) advance(z, x []float64) (left int) {
 	return left
 }
 
+// advanceSingly is advance where places have seen numbers of values of their own.
+func (m *moments) advanceSingly(z, x []float64) (left int) {
+	if m.without == nil {
+		m.without = make([]uint64, len(m.mean))
+	}
+	for i, v := range x {
+		if math.IsNaN(v) {
+			m.without[i]++
+			z[i] = 0
+			continue
+		}
+		one := moments{count: m.count - m.without[i], mean: m.mean[i : i+1], variance: m.variance[i : i+1], deviation: m.deviation[i : i+1]}
+		left += one.advance(z[i:i+1], x[i:i+1], false)
+	}
+	m.count++
+	return left
+}
+
+// adopt takes over the moments of fewer places, the first ones.
+func (m *moments) adopt(narrow *moments) {
+	m.count = narrow.count
+	copy(m.mean, narrow.mean)
+	copy(m.variance, narrow.variance)
+	copy(m.deviation, narrow.deviation)
+	if m.count > 0 {
+		m.without = slices.Repeat([]uint64{m.count}, len(m.mean))
+		clear(m.without[:len(narrow.mean)])
+		copy(m.without, narrow.without)
+	}
+}
+
 // apply stores x in z, standardised by the moments as they are.
 func (m *moments) apply(z, x []float64) {
 	for i, xi := range x {
@@ -99,16 +146,20 @@ func (m *moments) apply(z, x []float64) {
 }
 
 func (m *moments) clone() moments {
-	return moments{m.count, slices.Clone(m.mean), slices.Clone(m.variance), slices.Clone(m.deviation)}
+	return moments{m.count, slices.Clone(m.without), slices.Clone(m.mean), slices.Clone(m.variance), slices.Clone(m.deviation)}
 }
 
 // state returns the moments as tensors under a name.
 func (m *moments) state(name string) []Tensor {
-	return []Tensor{
+	tensors := []Tensor{
 		scalar(name+"/count", m.count),
 		vector(name+"/mean", m.mean),
 		vector(name+"/variance", m.variance),
 	}
+	if m.without != nil {
+		tensors = append(tensors, Tensor{name + "/without", []int{len(m.without)}, slices.Clone(m.without)})
+	}
+	return tensors
 }
 
 func (m *moments) restore(from *Stored, name string) {
@@ -117,5 +168,17 @@ func (m *moments) restore(from *Stored, name string) {
 	load(from, name+"/variance", m.variance)
 	for i, v := range m.variance {
 		m.deviation[i] = math.Sqrt(v)
+	}
+	m.without = nil
+	if !from.Has(name + "/without") {
+		return
+	}
+	m.without = make([]uint64, len(m.mean))
+	load(from, name+"/without", m.without)
+	for i, n := range m.without {
+		if n > m.count {
+			from.Fault("tensor %s/without: %d of %d rows had no value of column %d", from.prefix+name, n, m.count, i)
+			return
+		}
 	}
 }

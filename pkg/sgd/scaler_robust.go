@@ -25,8 +25,8 @@ const (
 // A value more than 1,000 deviations away, and more than 1,000 times as far as any before it that was not, is a fault of the
 // source rather than a measurement: its z is 0, as if it were missing.
 //
-// A column that has had the values of an earlier one in every row says nothing new, and would only count double in
-// distances and products: its z is 0 until it differs.
+// A column that has had the values of an earlier one in every row, missing values among them, says nothing new, and would only
+// count double in distances and products: its z is 0 until it differs.
 type robustScaler struct {
 	robustColumns
 	kept   []float64 // width × robustKept, by column
@@ -92,14 +92,40 @@ func newRobustScaler(width int) *robustScaler {
 	}
 }
 
-func (s *robustScaler) advance(to row, x []float64) {
+func (s *robustScaler) advance(to row, x []float64, missing bool) {
 	to.z[0] = 1
-	n := s.n
-	t, z, x := to.t[:len(n)], to.z[1:][:len(n)], x[:len(n)]
-	if s.twins > 0 || len(x) > 0 && s.begun[0] == 0 {
+	n := len(s.n)
+	t, z, x := to.t[:n], to.z[1:][:n], x[:n]
+	if s.twins > 0 || s.fresh() {
 		s.findTwins(x)
 	}
-	for i := 0; i < len(n); i++ {
+	if missing {
+		s.advancePresent(t, z, x)
+	} else {
+		s.advanceColumns(0, t, z, x)
+	}
+	s.hideTwins(z)
+}
+
+// advancePresent is advanceColumns for the values that are not missing.
+func (s *robustScaler) advancePresent(t, z, x []float64) {
+	for from := 0; from < len(x); from++ {
+		to := from
+		for to < len(x) && !math.IsNaN(x[to]) {
+			to++
+		}
+		s.advanceColumns(from, t[:to], z[:to], x[:to])
+		if to < len(x) {
+			t[to], z[to] = s.mean[to], 0
+		}
+		from = to
+	}
+}
+
+// advanceColumns is advance for the columns of x from a given one on, without a look at twins.
+func (s *robustScaler) advanceColumns(from int, t, z, x []float64) {
+	n := s.n[:len(x)]
+	for i := from; i < len(n); i++ {
 		if n[i] >= robustMemory {
 			if i = steadyColumns(i, &s.robustColumns, x, t, z, &steady); i == len(n) {
 				break
@@ -113,7 +139,6 @@ func (s *robustScaler) advance(to row, x []float64) {
 		t[i], z[i] = s.advanceColumn(i, &c, x[i])
 		s.setColumn(i, &c)
 	}
-	s.hideTwins(z)
 }
 
 // advanceColumn is advance for column i, which is c.
@@ -143,13 +168,16 @@ type steadyConstants struct{ share, keep, limit, least, maxZ, maxT float64 }
 // steady has with least a variance from which on neither it nor the deviation can become 0.
 var steady = steadyConstants{robustShare, 1 - robustShare, robustLimit, 1e-300, maxZ, maxT}
 
+// fresh reports whether no row has come yet: then all columns have the first one for a twin, itself among them.
+func (s *robustScaler) fresh() bool { return len(s.twin) > 0 && s.twin[0] == 0 }
+
+// alike reports whether two values are equal, or both missing.
+func alike(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }
+
 // findTwins takes a row into account for who is whose twin. Columns that leave the same twin with the same value stay
 // twins of each other.
 func (s *robustScaler) findTwins(x []float64) {
-	if len(x) == 0 {
-		return
-	}
-	if s.begun[0] == 0 { // the first row: all columns are alike until it has spoken
+	if s.fresh() { // the first row: all columns are alike until it has spoken
 		s.twin[0], s.twins = -1, len(x)-1
 	}
 	if s.twins == 0 {
@@ -157,11 +185,11 @@ func (s *robustScaler) findTwins(x []float64) {
 	}
 	for i := len(x) - 1; i > 0; i-- { // downwards, as twins of earlier columns are to be those before this row
 		was := s.twin[i]
-		if was < 0 || x[i] == x[was] {
+		if was < 0 || alike(x[i], x[was]) {
 			continue
 		}
 		next := was + 1
-		for next < int64(i) && (s.twin[next] != was || x[next] != x[i]) {
+		for next < int64(i) && (s.twin[next] != was || !alike(x[next], x[i])) {
 			next++
 		}
 		if next == int64(i) {
@@ -241,18 +269,39 @@ func (s *robustScaler) moments(values []float64, mean, variance float64) (robust
 func (s *robustScaler) apply(to row, x []float64) {
 	to.z[0] = 1
 	n := len(s.n)
-	t, z, x := to.t[:n], to.z[1:][:n], x[:n]
+	t, z := to.t[:n], to.z[1:][:n]
 	shift, scale, scale2 := s.shift[:n], s.scale[:n], s.scale2[:n]
 	mean, deviation, reach := s.mean[:n], s.deviation[:n], s.reach[:n]
-	for i, v := range x {
-		t[i] = bounded(float64((v - shift[i]) * scale[i] * scale2[i])) // 0 while there is no unit
+	for i, v := range x[:min(len(x), n)] {
+		t[i] = bounded(float64((v-shift[i])*scale[i]*scale2[i]), mean[i]) // 0 while there is no unit
 		d := t[i] - mean[i]
 		z[i] = 0
 		if !fault(d, reach[i], deviation[i]) {
 			z[i] = standard(d, deviation[i])
 		}
 	}
+	for i := len(x); i < n; i++ {
+		t[i], z[i] = mean[i], 0
+	}
 	s.hideTwins(z)
+}
+
+func (s *robustScaler) adopt(narrow scaler) {
+	old := narrow.(*robustScaler)
+	if len(old.twin) == 0 || old.fresh() {
+		return
+	}
+	s.units.adopt(&old.units)
+	copy(s.n, old.n)
+	copy(s.mean, old.mean)
+	copy(s.variance, old.variance)
+	copy(s.deviation, old.deviation)
+	copy(s.reach, old.reach)
+	copy(s.kept, old.kept)
+	for i := copy(s.twin, old.twin); i < len(s.twin); i++ {
+		s.twin[i] = -1
+	}
+	s.twins = old.twins
 }
 
 // clone returns a copy for apply: the values that only advance needs are left out.

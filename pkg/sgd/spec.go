@@ -53,7 +53,9 @@ func single(read func(*options) expertBuilder) func(*options) builder {
 		scale := o.scaler()
 		build := read(o)
 		return func(width int, seed uint64) Model {
-			return newPipeline(width, scale(width), []string{""}, []expert{build(width, seed)})
+			return newPipeline(width, []string{""}, func(width int) (scaler, []expert) {
+				return scale(width), []expert{build(width, seed)}
+			})
 		}
 	}
 }

@@ -66,18 +66,41 @@ func (t *tree) start() {
 	root.start([2]float64{})
 	root.node, root.depth = 0, 0
 	clear(root.histograms)
-	t.draw()
+	t.draw(0)
 }
 
-// draw draws the inputs that the tree sees, each as likely as any other (Ho, TPAMI 20, 1998; Knuth, The Art of Computer
-// Programming 2, 3.4.2, algorithm S).
-func (t *tree) draw() {
-	n := 0
-	for i := 0; n < len(t.inputs); i++ {
+// draw draws the inputs that the tree sees, but for the first ones, which are those of the first columns, each as likely as any
+// other (Ho, TPAMI 20, 1998; Knuth, The Art of Computer Programming 2, 3.4.2, algorithm S).
+func (t *tree) draw(n int) {
+	for i := n; n < len(t.inputs); i++ {
 		if t.random.below(uint64(t.width-i)) < uint64(len(t.inputs)-n) {
 			t.inputs[n] = i
 			n++
 		}
+	}
+}
+
+// adopt makes the state of a fresh tree that of a tree for rows with fewer columns, which is of no use then. New inputs that it
+// sees are, for what it has learned, columns that have been 0 until now. Where it saw a part of the columns, it looks at new
+// ones when it starts anew; that it does at once where wider leaves leave no room for all of its own.
+func (t *tree) adopt(narrow *tree) {
+	t.random, t.window = narrow.random, narrow.window
+	if len(narrow.nodes) > cap(t.nodes) {
+		t.start()
+		return
+	}
+	switch {
+	case narrow.inputs != nil:
+		copy(t.inputs, narrow.inputs)
+	case t.inputs != nil:
+		copy(t.inputs, upTo(narrow.width))
+		t.draw(narrow.width)
+	}
+	t.nodes = append(t.nodes[:0], narrow.nodes...)
+	used := narrow.used()
+	laid := len(used) > 1 || used[0].total() >= rootWeight
+	for i := range used {
+		t.leaves[i].adopt(&used[i], laid)
 	}
 }
 
