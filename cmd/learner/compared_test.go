@@ -81,7 +81,7 @@ func TestStatusOfComparison(t *testing.T) {
 	cfg := defaults(t)
 	shown := func(c *train.Comparison) string {
 		st := status{Models: []modelStatus{{Name: "a"}, {Name: "b"}}}
-		st.compare(c, cfg)
+		st.compare(c, cfg, nil)
 		text, err := json.Marshal(st)
 		if err != nil {
 			t.Fatal(err)

@@ -20,7 +20,7 @@ type observer struct {
 
 	mu       sync.Mutex
 	last     map[int32]time.Time // per partition, the timestamp of the last record learned
-	informed map[string]int       // by model, the number of features that the metrics tell
+	informed map[string]int      // by model, the number of features that the metrics tell
 }
 
 func newObserver(s *service) *observer {

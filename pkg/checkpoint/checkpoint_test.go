@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"learner/internal/python"
+	"learner/pkg/record"
 	"learner/pkg/sgd"
 )
 
@@ -28,6 +29,8 @@ func sampleCheckpoint() *Checkpoint {
 			{Partition: 0, Next: 10, Start: 5, Settled: 20, End: 15, Last: Batch{Base: 8, Last: 9, Time: 1_700_000_000_000_001, LeaderEpoch: 2}},
 			{Partition: 1, Next: math.MaxInt64, Last: Batch{Base: -1, Last: -1}},
 		},
+		Columns: []record.Column{{Name: "a", Kind: record.Categorical}, {Name: "b"}}, Missing: []uint64{3, 0}, Slots: []int64{7, 0},
+		Origins: []string{"Avro schema 1"}, NotFound: []string{"2"},
 		Turn: -1, Features: 2, Records: math.MaxUint64, Gap: true, Lost: 12, ConfigRows: "rows", Champion: "logistic", Build: "v1", Created: time.Unix(1e9, 5).UTC(),
 		Models: []Model{
 			{
@@ -104,18 +107,21 @@ func TestSampleCheckpointHasEverything(t *testing.T) {
 	}
 }
 
-// A checkpoint of a release that did not compare models is read as one without a comparison.
+// A checkpoint of a release that did not compare models, and knew no names, is read as one without a comparison and names.
 func TestDecodesWithoutComparison(t *testing.T) {
 	want := sampleCheckpoint()
 	file := forge(t, encode(t, want), func(m map[string]string, tensors *[]sgd.Tensor) {
-		delete(m, "records")
+		for _, key := range optional {
+			delete(m, key)
+		}
 		*tensors = slices.DeleteFunc(*tensors, func(t sgd.Tensor) bool { return strings.HasPrefix(t.Name, "/") })
 	})
 	got, err := Decode(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want.Records, want.Comparison = 0, nil
+	want.Records, want.Comparison, want.Slots = 0, nil, nil
+	want.Columns, want.Missing, want.Origins, want.NotFound = nil, nil, nil, nil
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}

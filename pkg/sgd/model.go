@@ -63,8 +63,6 @@ type Model interface {
 	Outputs() int
 	// Snapshot returns an immutable copy that predicts.
 	Snapshot() Predictor
-	// Grow makes rows wider from now on: columns that are new stand behind those there were.
-	Grow(width int)
 	// State returns a copy of everything that the next steps depend on, by name.
 	State() []Tensor
 	// Restore replaces the state by one that State returned for a model of the same kind, options, and width. The

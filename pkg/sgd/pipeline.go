@@ -51,8 +51,6 @@ func (m *pipeline) Grow(width int) {
 
 func (m *pipeline) Outputs() int { return 1 }
 
-func (m *pipeline) Grow(int) { panic("sgd: not yet") }
-
 func (m *pipeline) Learn(rows *Rows, prob []float64) {
 	if rows.Width != m.width {
 		panic("sgd: row of another width than the model's")

@@ -143,7 +143,7 @@ func (o *order) meet(shape *record.Shape) bool {
 		return false
 	}
 	o.flush() // what is behind belongs to the rows before
-	e := Event{Kind: SchemaMet, Record: o.records, Schema: shape.Origin, Lacks: columnNames(o.placer.Lacks(shape))}
+	e := Event{Kind: SchemaMet, Schema: shape.Origin, Lacks: columnNames(o.placer.Lacks(shape))}
 	if first {
 		o.origins = append(o.origins, shape.Origin)
 	}
@@ -155,7 +155,7 @@ func (o *order) meet(shape *record.Shape) bool {
 	if len(o.held) == 0 { // what the first records have is no news
 		o.batch.events = append(o.batch.events, e)
 		o.log.Info("columns changed", zap.String("schema", e.Schema), zap.String("added", e.Added), zap.String("missing", e.Lacks),
-			zap.Uint64("record", e.Record))
+			zap.Uint64("record", o.records))
 	}
 	return extends
 }

@@ -214,6 +214,9 @@ func (c *compare) compare(b *Batch) {
 		c.turns.Lock()
 		defer c.turns.Unlock()
 	}
+	for _, e := range b.events {
+		c.happened(e)
+	}
 	if b.Len() > 0 && b.Width > c.width {
 		c.settle(b.Width)
 	}

@@ -131,6 +131,7 @@ type learner struct {
 	width    int       // numbers of the rows that it learns from
 	layout   *record.Layout
 	part     sgd.Rows // of a batch, to be learned in one go
+	ends     []int    // memory of its SparseEnd
 	records  uint64
 	correct  uint64
 	loss     float64
@@ -215,7 +216,10 @@ func (l *learner) step(b *Batch, a *answers) {
 		if copied {
 			to = from + int(due)
 		}
-		l.part = sgd.Rows{Width: b.Width, X: b.X[from*b.Width : to*b.Width], Y: b.Y[from:to]}
+		l.part = between(&b.Rows, from, to, l.ends)
+		if l.part.SparseEnd != nil {
+			l.ends = l.part.SparseEnd
+		}
 		l.model.Learn(&l.part, a.prob[from*outputs:])
 		if copied {
 			a.copies = append(a.copies, modelCopy{b.first + uint64(to), l.model.State(), l.model.Snapshot()})
