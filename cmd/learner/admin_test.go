@@ -229,7 +229,7 @@ func TestEndpointsShowNoSecret(t *testing.T) {
 	c.env = c.with("CCLOUD_CLUSTER_API_KEY="+key, "CCLOUD_CLUSTER_API_SECRET="+secret, "LEARNER_TLS_CA_FILE="+ca)
 	c.create(t, 1, nil)
 	c.write(t, susyLines(t)[:500])
-	s := startService(t, c, "CCLOUD_SCHEMA_REGISTRY_API_KEY="+registryKey, "CCLOUD_SCHEMA_REGISTRY_API_SECRET="+registrySecret,
+	s := startService(t, c, "CCLOUD_SCHEMA_REGISTRY_ENDPOINT=http://127.0.0.1:1", "CCLOUD_SCHEMA_REGISTRY_API_KEY="+registryKey, "CCLOUD_SCHEMA_REGISTRY_API_SECRET="+registrySecret,
 		"LEARNER_ADMIN_ADDR=127.0.0.1:0", "LEARNER_ADMIN_TOKEN_FILE="+tokenFile, "LEARNER_LOG_LEVEL=debug")
 	s.learns(500)
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -42,11 +43,12 @@ func (c *Config) check(bad *faults) {
 		checkTopic(bad, "LEARNER_INSTANCE_ID", c.InstanceID)
 	}
 
-	if c.Format == "json" || c.Format == "avro" {
-		bad.add("LEARNER_FORMAT", "%s is not in this release, want %s", c.Format, wanted("LEARNER_FORMAT"))
-	}
-	checkChoice(bad, "LEARNER_FORMAT", c.Format, "auto", "csv")
+	checkChoice(bad, "LEARNER_FORMAT", c.Format, "auto", "csv", "json", "avro")
+	c.checkRegistry(bad)
 	c.checkDecoder(bad)
+	if c.HashBits < record.MinHashBits || c.HashBits > record.MaxHashBits {
+		bad.found("LEARNER_HASH_BITS", fmt.Sprint(c.HashBits))
+	}
 	c.checkModels(bad)
 	checkChoice(bad, "LEARNER_ORDER", c.Order, "time", "progress")
 
@@ -136,6 +138,39 @@ func (c *Config) checkConnection(bad *faults) {
 	} else if !x509.NewCertPool().AppendCertsFromPEM(pem) {
 		bad.found("LEARNER_TLS_CA_FILE", c.TLSCAFile)
 	}
+}
+
+// checkRegistry looks at how the Schema Registry is reached.
+func (c *Config) checkRegistry(bad *faults) {
+	const endpoint, key, secret = "CCLOUD_SCHEMA_REGISTRY_ENDPOINT", "CCLOUD_SCHEMA_REGISTRY_API_KEY", "CCLOUD_SCHEMA_REGISTRY_API_SECRET"
+	for _, text := range c.registryURLs() {
+		u, err := url.Parse(text)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" {
+			bad.found(endpoint, c.RegistryURL)
+		}
+	}
+	switch {
+	case c.RegistryURL == "" && (c.Format == "avro" || c.RegistryKey != "" || c.RegistrySecret != ""):
+		bad.missing(endpoint)
+	case c.RegistryKey == "" && c.RegistrySecret != "":
+		bad.missing(key)
+	case c.RegistryKey != "" && c.RegistrySecret == "":
+		bad.missing(secret)
+	}
+	checkSecret(bad, key, c.RegistryKey)
+	checkSecret(bad, secret, c.RegistrySecret)
+}
+
+// registryURLs returns the addresses of the Schema Registry.
+func (c *Config) registryURLs() []string {
+	if c.RegistryURL == "" {
+		return nil
+	}
+	urls := strings.Split(c.RegistryURL, ",")
+	for i := range urls {
+		urls[i] = strings.TrimRight(strings.TrimSpace(urls[i]), "/")
+	}
+	return urls
 }
 
 // csvOptions returns what the configuration says of CSV records.

@@ -27,15 +27,21 @@ type Config struct {
 	Security  string  `envconfig:"LEARNER_SECURITY" default:"auto" desc:"How to connect to the brokers" want:"auto (sasl_ssl when there is a key, else plaintext), sasl_ssl, ssl, sasl_plaintext, or plaintext"`
 	TLSCAFile string  `envconfig:"LEARNER_TLS_CA_FILE" desc:"Certificates to trust instead of the system's" want:"the path of a PEM file with at least one certificate"`
 
+	RegistryURL    string `envconfig:"CCLOUD_SCHEMA_REGISTRY_ENDPOINT" desc:"Schema Registry, needed for Avro records" want:"an http or https URL, or several with commas between"`
+	RegistryKey    Secret `envconfig:"CCLOUD_SCHEMA_REGISTRY_API_KEY" desc:"User name for the Schema Registry" want:"its API key, together with the secret"`
+	RegistrySecret Secret `envconfig:"CCLOUD_SCHEMA_REGISTRY_API_SECRET" desc:"Password for the Schema Registry" want:"the secret of its API key, together with the key"`
+
 	TrainTopic string `envconfig:"LEARNER_TRAIN_TOPIC" default:"10x.storage.machine-learning.train" desc:"Topic to learn from" want:"1 to 249 of a-z, A-Z, 0-9, '.', '_', '-'"`
 	TestTopic  string `envconfig:"LEARNER_TEST_TOPIC" default:"10x.storage.machine-learning.test" desc:"Topic to measure on, never learned from" want:"like LEARNER_TRAIN_TOPIC, and another"`
 	Group      string `envconfig:"LEARNER_GROUP" default:"10x.storage.machine-learning.learner" desc:"Consumer group, of which one member learns and the others stand by" want:"1 to 249 printable characters"`
 	InstanceID string `envconfig:"LEARNER_INSTANCE_ID" desc:"Static membership in the group (KIP-345), with another name for each process" want:"1 to 249 of a-z, A-Z, 0-9, '.', '_', '-', or nothing for none"`
 
-	Format   string   `envconfig:"LEARNER_FORMAT" default:"auto" desc:"Format of the records" want:"auto or csv"`
-	Columns  []string `envconfig:"LEARNER_COLUMNS" desc:"Names of the columns of CSV records" want:"names with commas between"`
-	Label    string   `envconfig:"LEARNER_LABEL" default:"auto" desc:"Where a record's label is" want:"auto (CSV: column 0), key, a column's number from 0, or a column's name"`
-	Features []string `envconfig:"LEARNER_FEATURES" desc:"Columns to learn from" want:"column names, or numbers from 0, with commas between, or nothing for all but the label"`
+	Format   string   `envconfig:"LEARNER_FORMAT" default:"auto" desc:"Format of the records" want:"auto (each record's bytes and headers tell), csv, json, or avro"`
+	Columns  []string `envconfig:"LEARNER_COLUMNS" desc:"Names of the columns of CSV records" want:"names with commas between, a # behind those whose values are categories, or nothing for those of a header line, or none"`
+	Label    string   `envconfig:"LEARNER_LABEL" default:"auto" desc:"Where a record's label is" want:"auto (the first field named label, signal, target, class, or y, else column 0), key, a field's name, or a column's number from 0"`
+	Features []string `envconfig:"LEARNER_FEATURES" desc:"Fields to learn from" want:"names, or column numbers from 0, with commas between, a # behind those whose numbers are categories, or nothing for all but the label"`
+	Positive string   `envconfig:"LEARNER_POSITIVE" default:"true|1|1.0|yes" desc:"Values that mean label 1" want:"values with | between; other values mean 0, but where these all have an opposite (true, t, 1, 1.0, yes, y, on) only that does"`
+	HashBits int      `envconfig:"LEARNER_HASH_BITS" default:"18" desc:"Size of the table of categories, 2 to the power of this" want:"a whole number from 8 to 24"`
 
 	Models   string `envconfig:"LEARNER_MODELS" default:"mix" desc:"Models to train side by side; the first is the champion unless LEARNER_CHAMPION says otherwise" want:"name=kind:option=value,option=value, or just a kind, with semicolons between"`
 	Champion string `envconfig:"LEARNER_CHAMPION" default:"first" desc:"Which model answers for the service" want:"first (the first of LEARNER_MODELS) or best (at the start the first, then whichever is better for certain)"`

@@ -46,7 +46,7 @@ func TestDefaults(t *testing.T) {
 		Security:   "auto",
 		TrainTopic: "10x.storage.machine-learning.train", TestTopic: "10x.storage.machine-learning.test",
 		Group:  "10x.storage.machine-learning.learner",
-		Format: "auto", Label: "auto",
+		Format: "auto", Label: "auto", Positive: "true|1|1.0|yes", HashBits: 18,
 		Models: "mix", Champion: "first", TwinAge: 100_000, Seed: 1, Order: "time",
 		Checkpoint: "topic", CheckpointTopic: "10x.storage.machine-learning.checkpoints", CheckpointInterval: 10 * time.Second,
 		EvalInterval: 5 * time.Second, EvalRecords: 10_000,
@@ -208,8 +208,14 @@ func TestLoadBad(t *testing.T) {
 		{"group too long", []string{"LEARNER_GROUP=" + long}, []string{"LEARNER_GROUP: "}},
 		{"group of control characters", []string{"LEARNER_GROUP=a\tb"}, []string{`LEARNER_GROUP: found "a\tb", want`}},
 		{"instance", []string{"LEARNER_INSTANCE_ID=pod/0"}, []string{`LEARNER_INSTANCE_ID: found "pod/0", want`}},
-		{"format of a later release", []string{"LEARNER_FORMAT=avro"}, []string{"LEARNER_FORMAT: avro is not in this release, want auto or csv"}},
-		{"format", []string{"LEARNER_FORMAT=xml"}, []string{`LEARNER_FORMAT: found "xml", want auto or csv`}},
+		{"format", []string{"LEARNER_FORMAT=xml"}, []string{`LEARNER_FORMAT: found "xml", want auto (`}},
+		{"format without its registry", []string{"LEARNER_FORMAT=avro"}, []string{"CCLOUD_SCHEMA_REGISTRY_ENDPOINT: not set"}},
+		{"registry", []string{"CCLOUD_SCHEMA_REGISTRY_ENDPOINT=http://a,b:8081"}, []string{`CCLOUD_SCHEMA_REGISTRY_ENDPOINT: found "http://a,b:8081", want`}},
+		{
+			"registry's credentials", []string{"CCLOUD_SCHEMA_REGISTRY_ENDPOINT=http://u:hunter2@a", "CCLOUD_SCHEMA_REGISTRY_API_SECRET=s"},
+			[]string{`CCLOUD_SCHEMA_REGISTRY_ENDPOINT: found "REDACTED@a", want`, "CCLOUD_SCHEMA_REGISTRY_API_KEY: not set"},
+		},
+		{"hash bits", []string{"LEARNER_HASH_BITS=25"}, []string{`LEARNER_HASH_BITS: found "25", want a whole number from 8 to 24`}},
 		{"columns", []string{"LEARNER_COLUMNS=a,b,b,"}, []string{"LEARNER_COLUMNS: column 1 and 2 both have the name \"b\"; column 3 has no name"}},
 		{"label and features", []string{"LEARNER_LABEL=y", "LEARNER_FEATURES=a"}, []string{`LEARNER_LABEL: "y" is not`, `LEARNER_FEATURES: "a" is not`}},
 		{"models", []string{"LEARNER_MODELS=logistc;a=logistic:rte=1"}, []string{`LEARNER_MODELS: model 1: unknown kind "logistc"`}},
@@ -358,10 +364,10 @@ func TestEveryDocumentedNameIsKnown(t *testing.T) {
 func TestNamesWithoutEffect(t *testing.T) {
 	t.Parallel()
 	env := []string{
-		"LEARNER_HASH_BITS=18", "CCLOUD_SCHEMA_REGISTRY_API_SECRET=hunter2", "LEARNER_BAD_RECORD_LIMIT=7", "LEARNER_RESET=",
+		"LEARNER_BAD_RECORD_LIMIT=7", "LEARNER_RESET=",
 		"LEARNER_LOG_FORMAT=json",
 	}
-	want := []string{"CCLOUD_SCHEMA_REGISTRY_API_SECRET", "LEARNER_BAD_RECORD_LIMIT", "LEARNER_HASH_BITS"}
+	want := []string{"LEARNER_BAD_RECORD_LIMIT"}
 	_, idle, err := loadConfig(env, t.TempDir(), offline)
 	if err != nil || !slices.Equal(idle, want) {
 		t.Errorf("%q, error %v, want %q", idle, err, want)
@@ -379,7 +385,7 @@ func TestNamesWithoutEffect(t *testing.T) {
 		t.Errorf("the log names them not: %s", &stderr)
 	}
 	printed := runWith(t, env, "config").stdout
-	if !strings.Contains(printed, "# LEARNER_HASH_BITS has no effect in this release\n") {
+	if !strings.Contains(printed, "# LEARNER_BAD_RECORD_LIMIT has no effect in this release\n") {
 		t.Errorf("learner config names them not: %s", printed)
 	}
 	if strings.Contains(stderr.String()+printed, "hunter2") {
@@ -445,7 +451,7 @@ LEARNER_ORDER = 'progress'
 
 CCLOUD_CLUSTER_API_KEY="file-key"
 CCLOUD_CLUSTER_API_SECRET='file$secret'
-LEARNER_HASH_BITS=18
+LEARNER_BAD_RECORD_LIMIT=7
 OTHER_PROGRAM=x`
 	dir, _ := writeFile(t, ".env", content)
 	_, secretFile := writeFile(t, "secret", "environment-secret")
@@ -463,7 +469,7 @@ OTHER_PROGRAM=x`
 	if cfg.Brokers.String() != "a.example:9092" || string(cfg.APIKey) != "file-key" || string(cfg.APISecret) != "file$secret" {
 		t.Errorf("brokers %v, key %q, secret %q", cfg.Brokers, string(cfg.APIKey), string(cfg.APISecret))
 	}
-	if !slices.Equal(idle, []string{"LEARNER_HASH_BITS"}) {
+	if !slices.Equal(idle, []string{"LEARNER_BAD_RECORD_LIMIT"}) {
 		t.Errorf("without effect: %q", idle)
 	}
 

@@ -26,10 +26,6 @@ const noEffect = "no effect in this release"
 // unused returns the names that deployments may already set for other releases.
 func unused() []string {
 	return []string{
-		"CCLOUD_SCHEMA_REGISTRY_ENDPOINT",
-		"CCLOUD_SCHEMA_REGISTRY_API_KEY", "CCLOUD_SCHEMA_REGISTRY_API_KEY" + fileSuffix,
-		"CCLOUD_SCHEMA_REGISTRY_API_SECRET", "CCLOUD_SCHEMA_REGISTRY_API_SECRET" + fileSuffix,
-		"LEARNER_POSITIVE", "LEARNER_HASH_BITS",
 		"LEARNER_DEAD_LETTER_TOPIC", "LEARNER_BAD_RECORD_LIMIT",
 	}
 }

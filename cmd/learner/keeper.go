@@ -500,7 +500,7 @@ func (s *service) compatibility() checkpoint.Config { return s.cfg.compatibility
 // compatibility is that of a service with these models.
 func (c *Config) compatibility(specs []sgd.Spec) checkpoint.Config {
 	config := checkpoint.Config{Rows: checkpoint.Hash(
-		"csv", c.Label, strings.Join(c.Columns, ","), strings.Join(c.Features, ","), c.Order,
+		c.Format, c.Label, strings.Join(c.Columns, ","), strings.Join(c.Features, ","), c.Positive, fmt.Sprint(c.HashBits), c.Order,
 	)}
 	for _, spec := range specs {
 		parts := append(make([]string, 0, 2+2*len(spec.Options)), spec.Kind, fmt.Sprint(c.Seed))

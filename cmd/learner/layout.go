@@ -1,8 +1,19 @@
 package main
 
 import (
+	"strings"
+
 	"learner/pkg/record"
 )
+
+// firstColumns returns the columns that stand first in rows where several are new: those that were asked for, in this order.
+func (c *Config) firstColumns() []string {
+	names := make([]string, len(c.Features))
+	for i, name := range c.Features {
+		names[i] = strings.TrimSuffix(strings.TrimSpace(name), "#")
+	}
+	return names
+}
 
 // layout returns the columns of rows as this process knows them; nil: not yet.
 func (s *service) layout() *record.Layout {

@@ -38,7 +38,7 @@ func TestREADMEConfiguration(t *testing.T) {
 	for _, s := range settings() {
 		def := ""
 		if s.def != "" {
-			def = "`" + s.def + "`"
+			def = "`" + cell(s.def) + "`"
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.name, def, cell(s.description()))
 	}

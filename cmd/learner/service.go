@@ -274,6 +274,7 @@ func (s *service) learn(service, ctx context.Context, t *consumer.Tenure) error 
 func (s *service) training(from *train.Cut, observer train.Observer) train.Config {
 	return train.Config{
 		Models: s.specs, Best: s.cfg.Champion == "best", TwinAge: s.cfg.TwinAge, Seed: s.cfg.Seed, From: from, Mode: s.mode(),
+		HashBits: s.cfg.HashBits, First: s.cfg.firstColumns(),
 		Turns: s.turns, Observer: observer, Logger: s.log,
 	}
 }
