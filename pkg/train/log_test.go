@@ -10,7 +10,9 @@ import (
 // entry is one record of a test log: a row, or refused where bad is set.
 type entry struct {
 	offset, time int64
+	shape        *record.Shape
 	x            []float64
+	hashes       []uint64
 	y            float64
 	bad          *record.Bad
 }
@@ -77,8 +79,9 @@ func fill(b *record.Block, l *testLog) {
 			b.Refused = append(b.Refused, record.Refusal{Offset: e.offset, Err: e.bad})
 			b.Bytes += 7
 		default:
-			b.X = append(b.X, e.x...)
-			b.EndRow(&record.Record{Offset: e.offset, Time: e.time}, nil, e.y)
+			b.X, b.Hashes = append(b.X, e.x...), append(b.Hashes, e.hashes...)
+			b.Missing = b.Missing || slices.ContainsFunc(e.x, math.IsNaN)
+			b.EndRow(&record.Record{Offset: e.offset, Time: e.time}, e.shape, e.y)
 			b.Bytes += 100
 		}
 	}
@@ -90,6 +93,7 @@ func poison(b *record.Block) {
 	for i := range b.X {
 		b.X[i] = math.NaN()
 	}
+	clear(b.Hashes)
 	*b = record.Block{Partition: -1, Base: -1, Next: -1}
 }
 

@@ -245,8 +245,8 @@ func hand(ctx context.Context, source *fakeSource, l *batchedLog, block func(*re
 		b = &record.Block{Partition: l.id, Base: whole.Base, Next: whole.Next, Ready: make(chan struct{}, 1)}
 		ready := b.Ready
 		time.AfterFunc(time.Duration(rng.IntN(3)*rng.IntN(2000))*time.Microsecond, func() {
-			b.X, b.End, b.Y, b.Time, b.Offset = whole.X, whole.End, whole.Y, whole.Time, whole.Offset
-			b.Refused, b.Batches, b.Bytes = whole.Refused, whole.Batches, whole.Bytes
+			*b = whole
+			b.Ready = ready
 			ready <- struct{}{}
 		})
 	}
@@ -358,13 +358,13 @@ func lengthen(l *testLog, n int, clock string, rng *rand.Rand) {
 type tally struct{ starts, inside, unfinished, unsettled, stops int }
 
 // restarts has a closed log learned in one go, and with crashes and stops at any moment, each followed by a start from
-// the newest cut, and sees that sequence and bits are the same.
-func (n *tally) restarts(t *testing.T, rt *rapid.T, logs []*batchedLog, mode Mode, crashes int) {
+// the newest cut, and sees that sequence and bits are the same. It returns the life without any.
+func (n *tally) restarts(t *testing.T, rt *rapid.T, logs []*batchedLog, mode Mode, crashes int) (whole life) {
 	ends := map[int32]int64{}
 	for _, l := range logs {
 		ends[l.id] = l.end
 	}
-	whole := live(t, logs, nil, ends, mode, rapid.Uint64().Draw(rt, "seed"), false)
+	whole = live(t, logs, nil, ends, mode, rapid.Uint64().Draw(rt, "seed"), false)
 	if len(whole.faults) > 0 {
 		rt.Fatal(whole.faults)
 	}
@@ -406,6 +406,7 @@ func (n *tally) restarts(t *testing.T, rt *rapid.T, logs []*batchedLog, mode Mod
 			rt.Fatalf("ends as %+v, want %+v", got, want)
 		}
 	}
+	return whole
 }
 
 func TestRestartsGiveTheSameBits(t *testing.T) {
