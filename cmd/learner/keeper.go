@@ -41,7 +41,8 @@ type keeper struct {
 	source    checkpoint.Source
 	writer    string
 	lineage   string
-	sequence  int64 // of the next checkpoint
+	header    []string // names of CSV columns, by the log
+	sequence  int64    // of the next checkpoint
 	resets    []string
 	entries   []checkpoint.Entry        // of the store, as far as this tenure knows
 	committed []checkpoint.ID           // of the lineage, oldest first
@@ -164,7 +165,7 @@ func (k *keeper) resume(ctx context.Context, d *checkpoint.Decision) (*train.Cut
 	for p, n := range lost {
 		k.log.Error("retention has taken records that were not learned", zap.Int32("partition", p), zap.Int64("offsets", n))
 	}
-	k.lineage = c.ID.Lineage
+	k.lineage, k.header = c.ID.Lineage, c.Header
 	k.mark(c, k.tenure.Generation().ID)
 	return cutOf(c), nil
 }
@@ -257,6 +258,9 @@ func (k *keeper) originate(ctx context.Context, d *checkpoint.Decision) (*train.
 			Partition: p, Next: next, Start: next, Settled: end, End: end, Passed: record.Batch{Base: -1, Last: -1},
 		})
 	}
+	if k.header, err = k.findHeader(ctx, ends); err != nil {
+		return nil, err
+	}
 	k.lineage, k.committed = checkpoint.NewLineage(), nil
 	reason := "start"
 	if d.Row == checkpoint.RowOperator || d.Row == checkpoint.RowReset {
@@ -268,6 +272,37 @@ func (k *keeper) originate(ctx context.Context, d *checkpoint.Decision) (*train.
 	k.metrics.Restarted(reason)
 	return cut, nil
 }
+
+// findHeader looks whether the log of a partition begins with the header of a CSV file, and returns the names in it. They
+// become part of the lineage: every start of it sees the same, whatever retention takes.
+func (k *keeper) findHeader(ctx context.Context, ends map[int32]consumer.Offsets) ([]string, error) {
+	if len(k.cfg.Columns) > 0 || k.cfg.Format != "auto" && k.cfg.Format != "csv" {
+		return nil, nil
+	}
+	for _, p := range slices.Sorted(maps.Keys(ends)) {
+		if ends[p].First > 0 || ends[p].LastStable == 0 {
+			continue
+		}
+		var names []string
+		_, err := k.client.ReadLog(ctx, k.cfg.TrainTopic, p, 0, func(offset int64, _, value []byte) error {
+			if offset == 0 {
+				names = record.HeaderNames(value)
+			}
+			return errSeen
+		})
+		if err != nil && !errors.Is(err, errSeen) {
+			return nil, err
+		}
+		if names != nil {
+			k.log.Info("the columns have names by a header line", zap.Int32("partition", p), zap.Strings("columns", names))
+			return names, nil
+		}
+	}
+	return nil, nil
+}
+
+// errSeen ends the reading of a log of which enough was seen.
+var errSeen = errors.New("enough was seen")
 
 // keep writes and commits a checkpoint at every interval, and when one is asked for, until ctx ends. It returns errOvertaken
 // when another member has committed.
@@ -455,7 +490,7 @@ func (k *keeper) checkpointOf(cut *train.Cut) *checkpoint.Checkpoint {
 		ID:         checkpoint.ID{Lineage: k.lineage, Sequence: k.sequence, Writer: k.writer},
 		Generation: k.joined.ID, Source: k.source, Previous: k.committed[max(0, len(k.committed)-2):], Resets: k.resets,
 		Turn: cut.Turn, Features: cut.Features, Records: cut.Records, Gap: cut.Gap, Lost: cut.Lost, ConfigRows: config.Rows,
-		Columns: cut.Columns, Missing: cut.Missing, Origins: cut.Origins, NotFound: cut.NotFound, Slots: cut.Slots,
+		Header: k.header, Columns: cut.Columns, Missing: cut.Missing, Origins: cut.Origins, NotFound: cut.NotFound, Slots: cut.Slots,
 		Champion: cut.Champion, Comparison: cut.Comparison, Build: currentBuild().Version, Created: time.Now(),
 	}
 	for _, p := range cut.Partitions {

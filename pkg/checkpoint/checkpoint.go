@@ -39,6 +39,7 @@ type Checkpoint struct {
 	Partitions []Partition
 	Turn       int32           // the merge's own state: the partition that was taken last; -1: none yet
 	Features   int             // numbers of a row; 0 without Columns: not settled yet
+	Header     []string        // names of CSV columns, as the topic's header line had them; nil: there was none
 	Columns    []record.Column // of a row, in the order of first appearance; nil: they have no names
 	Missing    []uint64        // rows that had no value, by column
 	Origins    []string        // of rows met: schemas
@@ -121,7 +122,7 @@ const (
 )
 
 // optional are the keys that a checkpoint may be without, because earlier releases knew nothing of them.
-var optional = []string{"records", "columns", "missing", "origins", "not_found"}
+var optional = []string{"records", "header", "columns", "missing", "origins", "not_found"}
 
 // fields returns a pointer to everything that is kept in the metadata, by key.
 func (c *Checkpoint) fields() map[string]any {
@@ -138,6 +139,7 @@ func (c *Checkpoint) fields() map[string]any {
 		"turn":        &c.Turn,
 		"features":    &c.Features,
 		"records":     &c.Records,
+		"header":      &c.Header,
 		"columns":     &c.Columns,
 		"missing":     &c.Missing,
 		"origins":     &c.Origins,

@@ -29,7 +29,7 @@ func sampleCheckpoint() *Checkpoint {
 			{Partition: 0, Next: 10, Start: 5, Settled: 20, End: 15, Last: Batch{Base: 8, Last: 9, Time: 1_700_000_000_000_001, LeaderEpoch: 2}},
 			{Partition: 1, Next: math.MaxInt64, Last: Batch{Base: -1, Last: -1}},
 		},
-		Columns: []record.Column{{Name: "a", Kind: record.Categorical}, {Name: "b"}}, Missing: []uint64{3, 0}, Slots: []int64{7, 0},
+		Header: []string{"label", "a", "b"}, Columns: []record.Column{{Name: "a", Kind: record.Categorical}, {Name: "b"}}, Missing: []uint64{3, 0}, Slots: []int64{7, 0},
 		Origins: []string{"Avro schema 1"}, NotFound: []string{"2"},
 		Turn: -1, Features: 2, Records: math.MaxUint64, Gap: true, Lost: 12, ConfigRows: "rows", Champion: "logistic", Build: "v1", Created: time.Unix(1e9, 5).UTC(),
 		Models: []Model{
@@ -121,7 +121,7 @@ func TestDecodesWithoutComparison(t *testing.T) {
 		t.Fatal(err)
 	}
 	want.Records, want.Comparison, want.Slots = 0, nil, nil
-	want.Columns, want.Missing, want.Origins, want.NotFound = nil, nil, nil, nil
+	want.Header, want.Columns, want.Missing, want.Origins, want.NotFound = nil, nil, nil, nil, nil
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
