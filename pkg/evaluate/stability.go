@@ -320,11 +320,11 @@ func (s *Stability) count(x []float64, width int) {
 // leaveOut takes the values that are missing in a run of rows out of the window's histograms. NaN is above no edge.
 func (s *Stability) leaveOut(x []float64, width int) {
 	for i := range s.features {
+		missing := 0
 		for at := i; at < len(x); at += width {
-			if math.IsNaN(x[at]) {
-				s.counts[i*stabilityBins]--
-			}
+			missing += int(bit(math.IsNaN(x[at])))
 		}
+		s.counts[i*stabilityBins] -= missing
 	}
 }
 

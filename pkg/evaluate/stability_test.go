@@ -421,6 +421,22 @@ func BenchmarkStability(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(run), "ns/row")
 		})
 	}
+	b.Run("run=100/missing", func(b *testing.B) {
+		s, row := eighteen()
+		r, x := rand.New(rand.NewPCG(1, 1)), []float64{}
+		for range 100 {
+			x = append(x, row()...)
+		}
+		for i := range x {
+			if r.IntN(4) == 0 {
+				x[i] = math.NaN()
+			}
+		}
+		for b.Loop() {
+			s.AddRun(x, 18, true)
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/100, "ns/row")
+	})
 	b.Run("collect", func(b *testing.B) {
 		s, row := eighteen()
 		for b.Loop() {
