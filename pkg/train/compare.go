@@ -237,7 +237,7 @@ func (c *compare) compare(b *Batch) {
 			}
 		}
 		if due == uint64(to-from) {
-			c.refresh(b.answers[c.champion].copies[copies], b.Width)
+			c.refresh(b.answers[c.champion].copies[copies])
 			copies++
 		}
 		from = to

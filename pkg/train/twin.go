@@ -41,9 +41,9 @@ func (c *compare) settle(width int) {
 	}
 }
 
-// refresh takes in a copy of the champion as it is now, for rows of that width. The one before it predicts from now on.
-func (c *compare) refresh(champion modelCopy, width int) {
-	c.predicting, c.newest = c.newest, &keptCopy{champion, width}
+// refresh takes in a copy of the champion as it is now. The one before it predicts from now on.
+func (c *compare) refresh(champion modelCopy) {
+	c.predicting, c.newest = c.newest, &keptCopy{champion, c.width}
 	if c.stability != nil {
 		c.stability.Mark()
 	}
