@@ -11,7 +11,7 @@ type Comparison struct {
 	Baselines []BaselineScores
 	Drift     []Detector
 	// Stability holds the population stability index of each watched feature (the first 64) in the newest complete window,
-	// against the records before the twin was taken. Nil while the width of a row is not known.
+	// against the records before the twin was taken. NaN: too few of its values are there. Nil while rows have no numbers.
 	Stability []float64
 	TwinAge   uint64  // records since the copy that predicts was taken; 0: there is none
 	Events    []Event // the newest, at most 50, oldest first
