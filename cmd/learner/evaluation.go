@@ -130,7 +130,7 @@ func (e *evaluation) measure(ctx context.Context) bool {
 		if snapshot == nil || snapshot.Predictor == nil {
 			continue
 		}
-		result := e.window.Score(snapshot)
+		result := e.window.Score(snapshot.Predictor)
 		s.metrics.Tested(snapshot.Model, result)
 		show := shown(result)
 		run.models[snapshot.Model] = &show

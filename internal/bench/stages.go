@@ -158,7 +158,7 @@ func measureOn(ctx context.Context, c *consumer.Client, topic string, t *train.T
 			}
 			for _, snapshot := range t.Snapshots() {
 				if snapshot != nil && snapshot.Predictor != nil {
-					window.Score(snapshot)
+					window.Score(snapshot.Predictor)
 				}
 			}
 			window.Majority()

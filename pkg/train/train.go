@@ -114,8 +114,8 @@ type shownProgress struct {
 func (s *shownProgress) set(p *Progress) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	partitions := append(s.now.Partitions[:0], p.Partitions...)
-	missing := append(s.now.Missing[:0], p.Missing...)
+	partitions, missing := s.now.Partitions[:0], s.now.Missing[:0]
+	partitions, missing = append(partitions, p.Partitions...), append(missing, p.Missing...)
 	s.now = *p
 	s.now.Partitions, s.now.Missing = partitions, missing
 }
