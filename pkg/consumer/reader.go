@@ -770,9 +770,7 @@ func (r *Reader) decode(t *task, dec record.Decoder, scratch *decompressor) *rec
 	}
 	for i := range t.batches {
 		if pending := t.batches[i].decode(b, t.first, dec, scratch, r.cfg.Keep); pending != nil {
-			partition, base, next := b.Partition, b.Base, b.Next
-			b.Reset()
-			b.Partition, b.Base, b.Next = partition, base, next
+			b.Empty()
 			return pending
 		}
 	}

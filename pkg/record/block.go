@@ -85,7 +85,7 @@ func (b *Block) Row(i int) Row {
 
 // RawRow returns what was kept of the record of row i; nil: nothing.
 func (b *Block) RawRow(i int) []byte {
-	if b.RawEnd == nil {
+	if len(b.RawEnd) == 0 {
 		return nil
 	}
 	return part(b.Raw, b.RawEnd, i)
@@ -134,11 +134,16 @@ var notANumber = math.NaN()
 
 // Reset empties the block and keeps its memory.
 func (b *Block) Reset() {
-	*b = Block{
-		X: b.X[:0], End: b.End[:0], Hashes: b.Hashes[:0], HashEnd: b.HashEnd[:0], Shapes: b.Shapes[:0],
-		Y: b.Y[:0], Time: b.Time[:0], Offset: b.Offset[:0], Raw: b.Raw[:0], RawEnd: b.RawEnd[:0],
-		Refused: b.Refused[:0], Batches: b.Batches[:0], Ready: b.Ready,
-	}
+	b.Empty()
+	b.Partition, b.Base, b.Next, b.Lost = 0, 0, 0, 0
+}
+
+// Empty takes out what was decoded, so that it can be decoded anew: which part of the log the block stands for remains, as
+// others may have looked at it.
+func (b *Block) Empty() {
+	b.X, b.End, b.Hashes, b.HashEnd, b.Shapes = b.X[:0], b.End[:0], b.Hashes[:0], b.HashEnd[:0], b.Shapes[:0]
+	b.Y, b.Time, b.Offset, b.Raw, b.RawEnd = b.Y[:0], b.Time[:0], b.Offset[:0], b.Raw[:0], b.RawEnd[:0]
+	b.Refused, b.Batches, b.Missing, b.Bytes = b.Refused[:0], b.Batches[:0], false, 0
 }
 
 // End says which part of one partition's log is there to be read.
