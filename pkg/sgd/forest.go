@@ -34,7 +34,7 @@ func forestOptions(o *options) expertBuilder {
 // leavesFor returns how many leaves a tree of so many, with so many inputs, has at most.
 func leavesFor(trees, inputs int) int {
 	const observerBytes, histogramBytes = 48, 272
-	return min((treeNodes+1)/2, forestRoom/(trees*inputs*(observerBytes+histogramBytes)))
+	return min((treeNodes+1)/2, forestRoom/(trees*max(inputs, 1)*(observerBytes+histogramBytes)))
 }
 
 func (f *forest) learn(b *block, margin []float64) {

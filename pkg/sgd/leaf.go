@@ -124,7 +124,8 @@ func (l *leaf) start(counts [2]float64) {
 }
 
 // adopt makes the leaf that of a tree for rows with fewer columns, whose bins are laid or not. What values the new columns will
-// have is not known: with the unit of t, most are within ±newRange.
+// have is not known, but for the unit of t: until they tell more of themselves, naive Bayes takes them for values with a variance
+// of 1 in both classes, and bins for values within ±newRange.
 func (l *leaf) adopt(narrow *leaf, laid bool) {
 	observers, histograms := l.observers, l.histograms
 	*l = *narrow
@@ -132,7 +133,11 @@ func (l *leaf) adopt(narrow *leaf, laid bool) {
 	inputs := copy(observers, narrow.observers)
 	copy(histograms, narrow.histograms)
 	l.observers, l.histograms = observers, histograms
-	for i := inputs; laid && i < len(histograms); i++ {
+	for i := inputs; i < len(observers); i++ {
+		observers[i] = observer{m2: l.weight}
+		if !laid {
+			continue
+		}
 		h := newHistogram(-newRange, 2*newRange)
 		for k, weight := range histograms[0].total() {
 			h.weight[k][h.bin(0)] = float32(weight)

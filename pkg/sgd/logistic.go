@@ -185,6 +185,10 @@ func (m *sparseMemory) meet(sparse []int32, margin float64) float64 {
 		m.now.weights, m.next.weights = m.now.weights[:0], m.next.weights[:0]
 		return margin
 	}
+	return m.meetSome(sparse, margin)
+}
+
+func (m *sparseMemory) meetSome(sparse []int32, margin float64) float64 {
 	if n := met(sparse, len(m.all.weights)); n > len(m.all.weights) {
 		m.all.weights = lengthen(m.all.weights, n, 0)
 		for i := range m.all.sums {

@@ -155,7 +155,8 @@ func (f *products) restore(from *Stored) {
 	load(from, "products/variance", f.variance)
 	for s, column := range columns {
 		if column >= uint64(len(f.order)) || slices.Contains(columns[:s], column) || f.since[s] > f.count {
-			from.Fault("tensors products/columns, products/since: slot %d holds column %d since row %d", s, column, f.since[s])
+			from.Fault("tensors %[1]sproducts/columns, %[1]sproducts/since: slot %[2]d holds column %[3]d since row %[4]d",
+				from.prefix, s, column, f.since[s])
 			return
 		}
 		f.columns[s] = int(column)

@@ -18,6 +18,10 @@ func (s *sparseRows) of(i int) []int32 {
 	if s.end == nil {
 		return nil
 	}
+	return s.between(i)
+}
+
+func (s *sparseRows) between(i int) []int32 {
 	start := s.start
 	if i > 0 {
 		start = s.end[i-1]
@@ -107,6 +111,13 @@ type sparseVariances struct {
 // meet makes the row's features known, whose variance begins with v0, and returns margin and s with them.
 func (m *sparseVariances) meet(sparse []int32, v0, margin, s float64) (withMargin, withS float64) {
 	m.u = m.u[:0]
+	if len(sparse) == 0 {
+		return margin, s
+	}
+	return m.meetSome(sparse, v0, margin, s)
+}
+
+func (m *sparseVariances) meetSome(sparse []int32, v0, margin, s float64) (withMargin, withS float64) {
 	if n := met(sparse, len(m.weights)); n > len(m.weights) {
 		m.weights, m.p = lengthen(m.weights, n, 0), lengthen(m.p, n, v0)
 	}

@@ -28,7 +28,7 @@ const (
 // bestSplit returns the split of the leaf that tells most about the class, and whether it tells enough: the likelihood
 // ratio of the best split is large, or the weight is. Its threshold is not set.
 func (l *leaf) bestSplit() (best split, enough bool) {
-	if l.weight[0] == 0 || l.weight[1] == 0 {
+	if l.weight[0] == 0 || l.weight[1] == 0 || len(l.histograms) == 0 {
 		return split{}, false
 	}
 	all := l.histograms[0].total()

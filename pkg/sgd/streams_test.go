@@ -73,7 +73,11 @@ func head(rows *Rows, n int) *Rows { return between(rows, 0, n) }
 
 // between returns rows [from, to).
 func between(rows *Rows, from, to int) *Rows {
-	part := &Rows{Width: rows.Width, X: rows.X[from*rows.Width : to*rows.Width], Y: rows.Y[from:to]}
+	part := &Rows{Width: rows.Width, X: rows.X[from*rows.Width : to*rows.Width], Missing: rows.Missing, Y: rows.Y[from:to]}
+	for i := from; i < to && rows.SparseEnd != nil; i++ {
+		part.Sparse = append(part.Sparse, rows.SparseRow(i)...)
+		part.SparseEnd = append(part.SparseEnd, len(part.Sparse))
+	}
 	if rows.Importance != nil {
 		part.Importance = rows.Importance[from:to]
 	}
