@@ -87,6 +87,11 @@ func (m *moments) advance(z, x []float64, missing bool) (left int) {
 	if m.without != nil || missing && slices.ContainsFunc(x, math.IsNaN) {
 		return m.advanceSingly(z, x)
 	}
+	return m.advanceAll(z, x)
+}
+
+// advanceAll is advance where all places have seen as many values.
+func (m *moments) advanceAll(z, x []float64) (left int) {
 	z, x = z[:len(m.mean)], x[:len(m.mean)]
 	mean, variance, deviation := m.mean, m.variance[:len(m.mean)], m.deviation[:len(m.mean)]
 	m.count++
@@ -119,7 +124,7 @@ func (m *moments) advanceSingly(z, x []float64) (left int) {
 			continue
 		}
 		one := moments{count: m.count - m.without[i], mean: m.mean[i : i+1], variance: m.variance[i : i+1], deviation: m.deviation[i : i+1]}
-		left += one.advance(z[i:i+1], x[i:i+1], false)
+		left += one.advanceAll(z[i:i+1], x[i:i+1])
 	}
 	m.count++
 	return left
