@@ -82,6 +82,10 @@ func TestGolden(t *testing.T) {
 		m := newModel(t, spec, rows.Width, 1)
 		progress(m, rows)
 		got[spec] = stateHash(t, m)
+		narrow, wide := rough(t, 3000, 1500)
+		m = newModel(t, spec, narrow.Width, 1)
+		learnGrowing(m, narrow, wide, 1024)
+		got[spec+" on rough rows"] = stateHash(t, m)
 	}
 	if os.Getenv("UPDATE_GOLDEN") != "" {
 		text, err := json.MarshalIndent(got, "", "\t")
