@@ -66,6 +66,37 @@ func stream(seed uint64, width, n int) *sgd.Rows {
 	return rows
 }
 
+// rough leaves values of the rows out, and gives them sparse features that tell something of the label, numbers up to most.
+func rough(rows *sgd.Rows, most int) {
+	r := rand.New(rand.NewPCG(learning, uint64(most)))
+	rows.Missing = true
+	for i, y := range rows.Y {
+		for column := range rows.Width {
+			if r.Float64() < 0.1 {
+				rows.X[i*rows.Width+column] = math.NaN()
+			}
+		}
+		if feature := 2*r.IntN(most/2) + int(y); r.Float64() < 0.8 {
+			rows.Sparse = append(rows.Sparse, int32(feature))
+		}
+		rows.Sparse = append(rows.Sparse, int32(most))
+		rows.SparseEnd = append(rows.SparseEnd, len(rows.Sparse))
+	}
+}
+
+// matrix returns the rows' sparse features as the model's second input.
+func matrix(rows *sgd.Rows, features int) []float64 {
+	all := make([]float64, rows.Len()*features)
+	for i := range rows.Len() {
+		for _, feature := range rows.SparseRow(i) {
+			if int(feature) < features {
+				all[i*features+int(feature)] = 1
+			}
+		}
+	}
+	return all
+}
+
 // learned is a model that has learned some rows.
 type learned struct {
 	name string
@@ -84,12 +115,35 @@ func learn(tb testing.TB, spec string, width, n int) learned {
 	return learned{fmt.Sprintf("%s of %d columns after %d rows", spec, width, n), m.Snapshot(), width}
 }
 
-func (l *learned) marshal(tb testing.TB) []byte {
+// learnRough has a model learn rough rows, of which the second half is wider.
+func learnRough(tb testing.TB, spec string, width, n int) learned {
+	tb.Helper()
+	s, err := sgd.Parse(spec)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	m := s.New(width-1, 3)
+	for _, w := range []int{width - 1, width} {
+		m.Grow(w)
+		rows := stream(learning, w, n/2)
+		rough(rows, 8)
+		m.Learn(rows, make([]float64, n))
+	}
+	return learned{fmt.Sprintf("%s of %d columns after %d rough rows", spec, width, n), m.Snapshot(), width}
+}
+
+func (l *learned) formula(tb testing.TB) *sgd.Formula {
 	tb.Helper()
 	f, err := sgd.Describe(l.Predictor)
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return f
+}
+
+func (l *learned) marshal(tb testing.TB) []byte {
+	tb.Helper()
+	f := l.formula(tb)
 	file, err := Marshal(f, &About{Name: l.name, Doc: "A model.", Version: "1.2.3", Metadata: map[string]string{"model": l.name, "café": "1"}})
 	if err != nil {
 		tb.Fatal(err)
@@ -125,35 +179,103 @@ func TestONNXRuntime(t *testing.T) {
 			}
 		}
 	}
-	var answers map[string]struct {
-		Probabilities []float64
-		Labels        []int
-		Metadata      map[string]string
-	}
-	if err := json.Unmarshal(python.Run(t, "testdata/answer.py", dir), &answers); err != nil {
-		t.Fatal(err)
-	}
+	answers := ask(t, dir)
 	worst := 0.0
 	for name, l := range models {
-		got, rows := answers[name], asked[l.width]
-		if len(got.Probabilities) != rows.Len() || len(got.Labels) != rows.Len() || got.Metadata["model"] != l.name {
-			t.Fatalf("%s: %d answers, %d labels, metadata %v", l.name, len(got.Probabilities), len(got.Labels), got.Metadata)
+		worst = max(worst, compare(t, &l, answers[name], asked[l.width]))
+	}
+	t.Logf("%d models, largest difference %.2g", len(models), worst)
+}
+
+// answers is what answer.py says of a model.
+type answers struct {
+	Probabilities []float64
+	Labels        []int
+	Metadata      map[string]string
+}
+
+func ask(tb testing.TB, dir string) (all map[string]answers) {
+	tb.Helper()
+	if err := json.Unmarshal(python.Run(tb, "testdata/answer.py", dir), &all); err != nil {
+		tb.Fatal(err)
+	}
+	return all
+}
+
+// compare holds answers to those of the model, and returns the largest difference.
+func compare(tb testing.TB, l *learned, got answers, rows *sgd.Rows) (worst float64) {
+	tb.Helper()
+	if len(got.Probabilities) != rows.Len() || len(got.Labels) != rows.Len() || got.Metadata["model"] != l.name {
+		tb.Fatalf("%s: %d answers, %d labels, metadata %v", l.name, len(got.Probabilities), len(got.Labels), got.Metadata)
+	}
+	for i, p := range got.Probabilities {
+		var want [1]float64
+		l.Predict(want[:], rows.Row(i), rows.SparseRow(i))
+		difference := math.Abs(p - want[0])
+		worst = max(worst, difference)
+		if !(difference <= 1e-9) {
+			tb.Errorf("%s: %v for row %d, %v with %v, want %v", l.name, p, i, rows.Row(i), rows.SparseRow(i), want[0])
+			break
 		}
-		for i, p := range got.Probabilities {
-			var want [1]float64
-			l.Predict(want[:], rows.Row(i), nil)
-			difference := math.Abs(p - want[0])
-			worst = max(worst, difference)
-			if !(difference <= 1e-9) {
-				t.Errorf("%s: %v for row %d, %v, want %v", l.name, p, i, rows.Row(i), want[0])
-				break
+		if (got.Labels[i] == 1) != (p >= 0.5) {
+			tb.Errorf("%s: label %d at probability %v", l.name, got.Labels[i], p)
+		}
+	}
+	return worst
+}
+
+// TestONNXRuntimeOnRoughRows holds the same for missing values, sparse features, those that a model has not met among them, and
+// models that grew.
+func TestONNXRuntimeOnRoughRows(t *testing.T) {
+	python.Need(t, "numpy", "onnx", "onnxruntime")
+	dir := t.TempDir()
+	models := map[string]learned{}
+	asked := map[int]*sgd.Rows{}
+	for _, size := range []struct{ width, learned int }{{4, 40}, {18, 2000}, {65, 2000}} {
+		rows := stream(asking, size.width, 500)
+		rough(rows, 10)
+		asked[size.width] = rows
+		for _, spec := range variants() {
+			name, l := fmt.Sprintf("%03d", len(models)), learnRough(t, spec, size.width, size.learned)
+			models[name] = l
+			write := func(suffix string, data any) {
+				file, err := binary.Append(nil, binary.LittleEndian, data)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(filepath.Join(dir, name+suffix), file, 0o600); err != nil {
+					t.Fatal(err)
+				}
 			}
-			if (got.Labels[i] == 1) != (p >= 0.5) {
-				t.Errorf("%s: label %d at probability %v", l.name, got.Labels[i], p)
+			write(".onnx", l.marshal(t))
+			write(".rows", rows.X)
+			if features := l.formula(t).Sparse; features > 0 {
+				write(".sparse", matrix(rows, features))
 			}
 		}
 	}
+	answers := ask(t, dir)
+	worst := 0.0
+	for name, l := range models {
+		worst = max(worst, compare(t, &l, answers[name], asked[l.width]))
+	}
 	t.Logf("%d models, largest difference %.2g", len(models), worst)
+}
+
+// TestSparseInput holds that models which know sparse features, and no others, have an input for them.
+func TestSparseInput(t *testing.T) {
+	for spec, want := range map[string]string{
+		"logistic": "[features 11 [N 4] sparse 11 [N 9]]", "zoo": "[features 11 [N 4] sparse 11 [N 9]]", "forest": "[features 11 [N 4]]",
+	} {
+		l := learnRough(t, spec, 4, 200)
+		var inputs []string
+		for _, in := range parse(t, l.marshal(t)).messages(t, 7)[0].messages(t, 11) {
+			inputs = append(inputs, in.texts(1)[0], typeOf(t, in))
+		}
+		if got := fmt.Sprint(inputs); got != want {
+			t.Errorf("%s: inputs %s, want %s", spec, got, want)
+		}
+	}
 }
 
 // message holds the fields of a protobuf message, by number, in order.
