@@ -49,7 +49,7 @@ func (f frozenForest) describe(to *Formula, t, _ int) int {
 	x := to.step(OpColumns, t, to.places(inputs, trees, n))
 	var unlikely [2]int
 	for k := range unlikely {
-		table := func(values []float64) int { return to.step(OpTake, to.constant(values, len(values)/n, n), leaf) }
+		table := func(values []float64) int { return to.step(OpTake, to.constant(values, len(g.count), n), leaf) }
 		d := to.step(OpSub, x, table(g.mean[k]))
 		unlikely[k] = to.step(OpDiv, to.step(OpMul, d, d), table(g.variance[k]))
 	}

@@ -208,7 +208,7 @@ func TestSparseStateThatDoesNotFitIsRefused(t *testing.T) {
 				continue
 			}
 			others := slices.Delete(slices.Clone(state), i, i+1)
-			with := func(data any) []Tensor { return append(others[:len(others):len(others)], Tensor{tensor.Name, tensor.Shape, data}) }
+			with := func(data any) []Tensor { return append(slices.Clone(others), Tensor{tensor.Name, tensor.Shape, data}) }
 			refused("of another type", tensor.Name, with([]int8{1}))
 			switch data := tensor.Data.(type) {
 			case []uint64:
@@ -367,6 +367,50 @@ func TestNewtonBecomesItsDiagonal(t *testing.T) {
 	}
 }
 
+// Models go on after a restart where growing leads them from one way of keeping things to another: newton to its diagonal, products
+// to a choice of columns, and trees to a choice of inputs or to leaves for which there is no room.
+func TestRestartAfterGrowingBeyondLimits(t *testing.T) {
+	measured(t)
+	const seed = 6
+	for _, spec := range []string{"zoo", "newton:features=products", "newton:q=0.001", "forest:trees=100"} {
+		t.Run(spec, func(t *testing.T) {
+			t.Parallel()
+			r := newRandom(seed, "limits")
+			m := newModel(t, spec, 3, seed)
+			for i, width := range []int{3, 14, 15, 60, 70, 75} {
+				n := 500
+				if i == 0 {
+					n = 4000
+				}
+				rows := &Rows{Width: width}
+				for range n {
+					sum := 0.0
+					for k := range width {
+						v := r.normal()
+						rows.X = append(rows.X, v)
+						if k < 3 {
+							sum += math.Abs(v)
+						}
+					}
+					y := 0.0
+					if sum > 2.3 {
+						y = 1
+					}
+					rows.Y = append(rows.Y, y)
+				}
+				m.Grow(width)
+				restored := newModel(t, spec, width, seed)
+				if err := restored.Restore(m.State()); err != nil {
+					t.Fatalf("%d columns: %v", width, err)
+				}
+				if !slices.Equal(learnAll(m, rows, 500), learnAll(restored, rows, 500)) || stateHash(t, m) != stateHash(t, restored) {
+					t.Fatalf("%d columns: another model after a restart (seed %d)", width, seed)
+				}
+			}
+		})
+	}
+}
+
 func TestAModelDoesNotBecomeNarrower(t *testing.T) {
 	defer func() {
 		if recover() == nil {
@@ -392,12 +436,15 @@ func TestModelsOfNoColumns(t *testing.T) {
 		}
 		m := newModel(t, spec, 0, 1)
 		accuracy, _ := progress(m, rows)
-		if spec := strings.Split(spec, ":")[0]; !slices.Contains([]string{"mlp", "knn", "forest"}, spec) && accuracy < 0.8 {
+		if kind, _, _ := strings.Cut(spec, ":"); !slices.Contains([]string{"mlp", "knn", "forest"}, kind) && accuracy < 0.8 {
 			t.Errorf("accuracy %.3f", accuracy)
 		}
 		restored := newModel(t, spec, 0, 1)
 		if err := restored.Restore(m.State()); err != nil {
 			t.Fatal(err)
+		}
+		if _, err := Describe(m.Snapshot()); err != nil {
+			t.Error(err)
 		}
 		m.Grow(18)
 		restored.Grow(18)

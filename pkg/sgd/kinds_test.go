@@ -304,42 +304,52 @@ func TestStateIsACopy(t *testing.T) {
 
 func TestNoInputBreaksAModel(t *testing.T) {
 	eachVariant(t, func(t *testing.T, spec string) {
-		const width, n = 5, 1500
-		r := newRandom(5, "wild")
-		wild := []float64{
-			0, 1, -1, math.MaxFloat64, -math.MaxFloat64, math.SmallestNonzeroFloat64, 1e-300, 1e300, 1e18, math.Copysign(0, -1),
-		}
-		rows := &Rows{Width: width}
-		for range n {
-			for range width {
-				rows.X = append(rows.X, wild[r.below(uint64(len(wild)))])
-			}
-			rows.Y = append(rows.Y, float64(r.below(2)))
-			rows.Importance = append(rows.Importance, []float64{1, 0, 1e-300, 1e300, 1e6}[r.below(5)])
-		}
-		m := newModel(t, spec, width, 3)
-		for i, p := range learnAll(m, rows, 100) {
-			if !(p >= 0 && p <= 1) {
-				t.Fatalf("row %d: answer %v", i, p)
-			}
-		}
-		for _, tensor := range m.State() {
-			data, ok := tensor.Data.([]float64)
-			if ok && slices.ContainsFunc(data, func(v float64) bool { return !finite(v) }) {
-				t.Errorf("tensor %s holds a value that is not finite", tensor.Name)
-			}
-		}
-		var prob [1]float64
-		snapshot := m.Snapshot()
-		for i := range n {
-			if snapshot.Predict(prob[:], rows.Row(i), nil); !(prob[0] >= 0 && prob[0] <= 1) {
-				t.Fatalf("row %d: a snapshot's answer %v", i, prob[0])
-			}
-		}
-		if restored := newModel(t, spec, width, 3); restored.Restore(m.State()) != nil {
-			t.Error("the state is refused")
-		}
+		testWild(t, spec, false)
+		testWild(t, spec, true)
 	})
+}
+
+// testWild lets a model learn from wild rows, of which some may miss values.
+func testWild(t *testing.T, spec string, missing bool) {
+	t.Helper()
+	const width, n = 5, 1500
+	r := newRandom(5, "wild")
+	wild := []float64{
+		0, 1, -1, math.MaxFloat64, -math.MaxFloat64, math.SmallestNonzeroFloat64, 1e-300, 1e300, 1e18, math.Copysign(0, -1),
+	}
+	if missing {
+		wild = append(wild, math.NaN())
+	}
+	rows := &Rows{Width: width, Missing: missing}
+	for range n {
+		for range width {
+			rows.X = append(rows.X, wild[r.below(uint64(len(wild)))])
+		}
+		rows.Y = append(rows.Y, float64(r.below(2)))
+		rows.Importance = append(rows.Importance, []float64{1, 0, 1e-300, 1e300, 1e6}[r.below(5)])
+	}
+	m := newModel(t, spec, width, 3)
+	for i, p := range learnAll(m, rows, 100) {
+		if !(p >= 0 && p <= 1) {
+			t.Fatalf("row %d: answer %v", i, p)
+		}
+	}
+	for _, tensor := range m.State() {
+		data, ok := tensor.Data.([]float64)
+		if ok && slices.ContainsFunc(data, func(v float64) bool { return !finite(v) }) {
+			t.Errorf("tensor %s holds a value that is not finite", tensor.Name)
+		}
+	}
+	var prob [1]float64
+	snapshot := m.Snapshot()
+	for i := range n {
+		if snapshot.Predict(prob[:], rows.Row(i), nil); !(prob[0] >= 0 && prob[0] <= 1) {
+			t.Fatalf("row %d: a snapshot's answer %v", i, prob[0])
+		}
+	}
+	if restored := newModel(t, spec, width, 3); restored.Restore(m.State()) != nil {
+		t.Error("the state is refused")
+	}
 }
 
 func TestImportance(t *testing.T) {

@@ -235,16 +235,20 @@ func (m *knn) stats() Stats { return Stats{} }
 // frozenKNN answers by a window as it was.
 type frozenKNN struct{ window }
 
-func (f *frozenKNN) margin(r row, _ []int32, scratch []float64) float64 { return f.answer(r.z[1:], scratch) }
-func (f *frozenKNN) scratch() int                                       { return 2 * f.k }
-func (f *frozenKNN) known() int                                         { return 0 }
+func (f *frozenKNN) margin(r row, _ []int32, scratch []float64) float64 {
+	return f.answer(r.z[1:], scratch)
+}
+func (f *frozenKNN) scratch() int { return 2 * f.k }
+func (f *frozenKNN) known() int   { return 0 }
 
 // describe has the formula go over the features one by one: a sum in float32 depends on its order, and that decides who is
 // near.
 func (f *frozenKNN) describe(to *Formula, _, z int) int {
 	filled := int(min(f.seen, uint64(f.size)))
-	if filled == 0 {
-		return to.step(OpMatMul, z, to.constant(make([]float64, f.width), f.width, 1))
+	if filled == 0 || f.width == 0 { // the same answer to all rows
+		none := make([]float64, f.width)
+		answer := to.number(f.answer(none, make([]float64, f.scratch())))
+		return to.step(OpAdd, to.step(OpMatMul, z, to.constant(none, f.width, 1)), answer)
 	}
 	x := to.step(OpFloat32, z)
 	var product, square int

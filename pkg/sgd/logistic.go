@@ -35,7 +35,8 @@ func (m *gradientStep) step(v []float64, sparse []int32, label, c float64) float
 		m.sparse.next.t = m.next.t
 		m.optimizer.step(&m.sparse.next, &m.sparse.now, m.sparse.v, gradient, c)
 	}
-	if !small && !(m.next.inRange() && (len(sparse) == 0 || m.sparse.next.inRange())) {
+	sound := small || m.next.inRange() && (len(sparse) == 0 || m.sparse.next.inRange())
+	if !sound {
 		m.refused++
 		return margin
 	}

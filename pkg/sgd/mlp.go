@@ -339,9 +339,11 @@ func (m *mlp) stats() Stats {
 
 type frozenMLP struct{ network }
 
-func (f *frozenMLP) margin(r row, _ []int32, scratch []float64) float64 { return f.forward(r.z, scratch) }
-func (f *frozenMLP) scratch() int                                       { return f.room() }
-func (f *frozenMLP) known() int                                         { return 0 }
+func (f *frozenMLP) margin(r row, _ []int32, scratch []float64) float64 {
+	return f.forward(r.z, scratch)
+}
+func (f *frozenMLP) scratch() int { return f.room() }
+func (f *frozenMLP) known() int   { return 0 }
 
 func (f *frozenMLP) describe(to *Formula, _, z int) int {
 	x, inputs := z, f.inputs()

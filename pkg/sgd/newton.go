@@ -261,8 +261,7 @@ func (m *diagonal) rebase(change func(v []float64, start float64)) {
 }
 
 func (m *diagonal) state() []Tensor {
-	tensors := []Tensor{vector("weights", m.weights), vector("variance", m.p), scalar("nonfinite", m.refused)}
-	return append(tensors, m.sparse.state()...)
+	return append([]Tensor{vector("weights", m.weights), vector("variance", m.p), scalar("nonfinite", m.refused)}, m.sparse.state()...)
 }
 
 func (m *diagonal) restore(from *Stored) {

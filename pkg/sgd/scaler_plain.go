@@ -41,7 +41,7 @@ func (s *plainScaler) apply(to row, x []float64) {
 			v = x[i]
 		}
 		u := s.units.unit(i)
-		to.t[i], to.z[1+i] = u.apply(v), standard(v-s.mean[i], s.deviation[i]) // t is 0 while there is no unit
+		to.t[i], to.z[1+i] = bounded(u.apply(v), 0), standard(v-s.mean[i], s.deviation[i]) // t is 0 while there is no unit
 	}
 }
 
@@ -73,8 +73,8 @@ func (s *plainScaler) restore(from *Stored) {
 // moments standardises vectors by the running mean and variance of each place, as in plainScaler.
 type moments struct {
 	count                     uint64
-	without                   []uint64 // by place: how many of them had no value there; nil: none
 	mean, variance, deviation []float64 // deviation is √variance
+	without                   []uint64  // by place: how many of them had no value there; nil: none
 }
 
 func newMoments(width int) moments {
@@ -151,7 +151,7 @@ func (m *moments) apply(z, x []float64) {
 }
 
 func (m *moments) clone() moments {
-	return moments{m.count, slices.Clone(m.without), slices.Clone(m.mean), slices.Clone(m.variance), slices.Clone(m.deviation)}
+	return moments{m.count, slices.Clone(m.mean), slices.Clone(m.variance), slices.Clone(m.deviation), slices.Clone(m.without)}
 }
 
 // state returns the moments as tensors under a name.
