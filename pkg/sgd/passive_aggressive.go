@@ -14,13 +14,16 @@ type passiveAggressive struct {
 	now, next      []float64
 	sparse         []float64 // weights of sparse features
 	moved          bool      // the last step was taken; then next holds the weights before it
-	sparseMoved    float64   // of the last step: the length of its sparse part
+	sparseMoved    float64   // of the last step: the squared length of its sparse part
 	refused        uint64
 }
 
 func (m *passiveAggressive) step(v []float64, sparse []int32, label, c float64) float64 {
-	m.sparse = lengthen(m.sparse, met(sparse, len(m.sparse)), 0)
-	margin := addKnown(dotFour(m.now, v), m.sparse, sparse)
+	margin := dotFour(m.now, v)
+	if len(sparse) > 0 {
+		m.sparse = lengthen(m.sparse, met(sparse, len(m.sparse)), 0)
+		margin = addKnown(margin, m.sparse, sparse)
+	}
 	y := sign(label)
 	square := dot(0, v, v) + float64(len(sparse))
 	tau := min(float64(c*m.aggressiveness), max(0, 1-float64(y*margin))/square)
@@ -38,7 +41,7 @@ func (m *passiveAggressive) step(v []float64, sparse []int32, label, c float64) 
 	for _, f := range sparse {
 		m.sparse[f] += step
 	}
-	m.sparseMoved = float64(math.Abs(step) * math.Sqrt(float64(len(sparse))))
+	m.sparseMoved = float64(float64(step*step) * float64(len(sparse)))
 	return margin
 }
 
@@ -83,7 +86,7 @@ func (m *passiveAggressive) restore(from *Stored) {
 func (m *passiveAggressive) stats() Stats {
 	s := Stats{WeightNorm: norm(m.now[1:], m.sparse), NonFinite: m.refused}
 	if m.moved {
-		s.UpdateNorm = math.Sqrt(squaredDistance(m.now, m.next) + float64(m.sparseMoved*m.sparseMoved))
+		s.UpdateNorm = math.Sqrt(squaredDistance(m.now, m.next) + m.sparseMoved)
 	}
 	return s
 }

@@ -346,6 +346,11 @@ func TestExplainSparse(t *testing.T) {
 		}
 		near(t, fmt.Sprintf("effect of sparse feature %d", i), effect, want)
 	}
+	columns := make([]float64, narrow.Width+2)
+	Effects(p, columns)
+	if columns[4] == 0 || columns[narrow.Width] != 0 || columns[narrow.Width+1] != 0 {
+		t.Errorf("effects %v, want none of columns that the model has not", columns)
+	}
 	x, sparse := slices.Clone(narrow.Row(850)), []int32{5, int32(len(weights)), 2}
 	x[4] = math.NaN()
 	contributions := make([]float64, len(x)+len(sparse))
