@@ -180,7 +180,7 @@ func measureOn(ctx context.Context, c *consumer.Client, topic string, t *train.T
 type silent struct{}
 
 func (silent) Passed(int32, int, int, int64, time.Time)         {}
-func (silent) Refused(int32, record.Refusal)                {}
+func (silent) Refused(int32, record.Refusal)                    {}
 func (silent) Lost(int32, int64)                                {}
 func (silent) Waiting(int)                                      {}
 func (silent) DrawnBack(int32)                                  {}

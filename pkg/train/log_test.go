@@ -1,6 +1,7 @@
 package train
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -76,17 +77,22 @@ func fill(b *record.Block, l *testLog) {
 		switch {
 		case e.offset < b.Base || e.offset >= b.Next:
 		case e.bad != nil:
-			b.Refused = append(b.Refused, record.Refusal{Offset: e.offset, Err: e.bad})
+			b.Refused = append(b.Refused, record.Refusal{Offset: e.offset, Err: e.bad, Raw: rawText(l.id, e.offset)})
 			b.Bytes += 7
 		default:
 			b.X, b.Hashes = append(b.X, e.x...), append(b.Hashes, e.hashes...)
 			b.Missing = b.Missing || slices.ContainsFunc(e.x, math.IsNaN)
 			b.EndRow(&record.Record{Offset: e.offset, Time: e.time}, e.shape, e.y)
+			b.Raw = append(b.Raw, rawText(l.id, e.offset)...)
+			b.RawEnd = append(b.RawEnd, len(b.Raw))
 			b.Bytes += 100
 		}
 	}
 	b.Batches = append(b.Batches, record.Batch{Base: b.Base, Last: b.Next - 1})
 }
+
+// rawText is what is kept of a record.
+func rawText(id int32, offset int64) []byte { return fmt.Appendf(nil, "record %d of %d", offset, id) }
 
 // poison makes whatever still reads a released block fail or differ.
 func poison(b *record.Block) {
@@ -94,6 +100,7 @@ func poison(b *record.Block) {
 		b.X[i] = math.NaN()
 	}
 	clear(b.Hashes)
+	clear(b.Raw)
 	*b = record.Block{Partition: -1, Base: -1, Next: -1}
 }
 

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -170,6 +171,9 @@ func (w *witness) Refused(id int32, r record.Refusal) {
 	defer w.mu.Unlock()
 	w.refused = append(w.refused, place{id, r.Offset})
 	w.reasons[r.Err.Reason]++
+	if want := rawText(id, r.Offset); !bytes.Equal(r.Raw, want) {
+		w.faults = append(w.faults, fmt.Sprintf("%d/%d is refused with %q, want %q", id, r.Offset, r.Raw, want))
+	}
 }
 
 func (w *witness) Lost(id int32, n int64) {

@@ -25,7 +25,8 @@ import (
 type Observer interface {
 	// Passed says that the first model has learned, and moved past, part of a partition.
 	Passed(partition int32, records, bytes int, next int64, recordTime time.Time)
-	// Refused says that a record was not learned.
+	// Refused says that a record was not learned. It is told before the merge moves past the record, which waits for it; what
+	// the record held may be used only during the call.
 	Refused(partition int32, r record.Refusal)
 	// Lost says that the log no longer had records when they were asked for.
 	Lost(partition int32, records int64)
