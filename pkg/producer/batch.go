@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"math/bits"
 
+	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/compress"
 )
 
@@ -48,8 +49,8 @@ func (b *batch) reset() {
 }
 
 // add appends a record; time is in milliseconds since 1970.
-func (b *batch) add(time int64, key, value []byte) {
-	body := b.bodySize(time, key, value)
+func (b *batch) add(time int64, key, value []byte, headers ...kafka.Header) {
+	body := b.bodySize(time, key, value, headers)
 	if b.count == 0 {
 		b.raw = append(b.raw, make([]byte, prefixLen)...)
 		b.firstTime, b.maxTime = time, time
@@ -60,24 +61,32 @@ func (b *batch) add(time int64, key, value []byte) {
 	b.raw = binary.AppendVarint(b.raw, int64(b.count))
 	b.raw = appendBytes(b.raw, key)
 	b.raw = appendBytes(b.raw, value)
-	b.raw = append(b.raw, 0) // headers
+	b.raw = binary.AppendVarint(b.raw, int64(len(headers)))
+	for _, h := range headers {
+		b.raw = append(binary.AppendVarint(b.raw, int64(len(h.Key))), h.Key...)
+		b.raw = appendBytes(b.raw, h.Value)
+	}
 	b.count++
 	b.maxTime = max(b.maxTime, time)
 }
 
 // sizeWith returns the size of the batch, uncompressed, with one more record.
-func (b *batch) sizeWith(time int64, key, value []byte) int {
-	body := b.bodySize(time, key, value)
+func (b *batch) sizeWith(time int64, key, value []byte, headers ...kafka.Header) int {
+	body := b.bodySize(time, key, value, headers)
 	return max(len(b.raw), prefixLen) - sizeLen + varintLen(int64(body)) + body
 }
 
 // bodySize returns the size of a record, added next, behind its length.
-func (b *batch) bodySize(time int64, key, value []byte) int {
+func (b *batch) bodySize(time int64, key, value []byte, headers []kafka.Header) int {
 	delta := time - b.firstTime
 	if b.count == 0 {
 		delta = 0
 	}
-	return 1 + varintLen(delta) + varintLen(int64(b.count)) + bytesLen(key) + bytesLen(value) + 1
+	size := 1 + varintLen(delta) + varintLen(int64(b.count)) + bytesLen(key) + bytesLen(value) + varintLen(int64(len(headers)))
+	for _, h := range headers {
+		size += varintLen(int64(len(h.Key))) + len(h.Key) + bytesLen(h.Value)
+	}
+	return size
 }
 
 // seal returns the batch as a produce request carries it, compressed by codec unless that is nil. The result belongs

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/compress"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -21,8 +22,15 @@ func TestSizesAreExact(t *testing.T) {
 		if i%3 == 0 {
 			key = nil
 		}
-		want := b.sizeWith(time, key, value)
-		b.add(time, key, value)
+		var headers []kafka.Header
+		for range rng.IntN(4) {
+			headers = append(headers, kafka.Header{Key: string(text("", rng.IntN(200))), Value: make([]byte, rng.IntN(200))})
+		}
+		if i%4 == 1 {
+			headers = append(headers, kafka.Header{Key: "null"})
+		}
+		want := b.sizeWith(time, key, value, headers...)
+		b.add(time, key, value, headers...)
 		if got := len(b.raw) - sizeLen; got != want {
 			t.Fatalf("record %d: the batch has %d bytes, %d were foretold", i, got, want)
 		}

@@ -142,6 +142,13 @@ func (p *Producer) Partitions() int { return len(p.parts) }
 // The error is that of ctx, or the first failure of any partition, after which nothing more is sent. That a record
 // was written is known after Flush.
 func (p *Producer) Send(ctx context.Context, partition int32, timestamp time.Time, key, value []byte) error {
+	return p.SendWithHeaders(ctx, partition, timestamp, key, value, nil)
+}
+
+// SendWithHeaders is Send for a record with headers, which it copies as well; a nil value of one is null.
+func (p *Producer) SendWithHeaders(
+	ctx context.Context, partition int32, timestamp time.Time, key, value []byte, headers []kafka.Header,
+) error {
 	if partition < 0 || int(partition) >= len(p.parts) {
 		return fmt.Errorf("send to %s/%d: the topic has %d partitions", p.cfg.Topic, partition, len(p.parts))
 	}
@@ -158,7 +165,7 @@ func (p *Producer) Send(ctx context.Context, partition int32, timestamp time.Tim
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
-		if part.fill.count == 0 || part.fill.sizeWith(ms, key, value) <= p.cfg.BatchBytes {
+		if part.fill.count == 0 || part.fill.sizeWith(ms, key, value, headers...) <= p.cfg.BatchBytes {
 			break
 		}
 		p.makeReady(part)
@@ -167,7 +174,7 @@ func (p *Producer) Send(ctx context.Context, partition int32, timestamp time.Tim
 	if part.fill.count == 0 {
 		part.linger.Reset(p.cfg.Linger)
 	}
-	part.fill.add(ms, key, value)
+	part.fill.add(ms, key, value, headers...)
 	part.accepted++
 	return nil
 }

@@ -63,7 +63,12 @@ func TestEveryCodecArrives(t *testing.T) {
 					if i == 777 {
 						rec.Value = text("larger than a batch ", 50_000)
 					}
-					if err := p.Send(t.Context(), rec.Partition, rec.Timestamp, rec.Key, rec.Value); err != nil {
+					var headers []kafka.Header
+					for j := range i % 3 {
+						headers = append(headers, kafka.Header{Key: fmt.Sprint("header ", j), Value: [][]byte{nil, {}, []byte("v")}[rng.IntN(3)]})
+						rec.Headers = append(rec.Headers, kgo.RecordHeader(headers[j]))
+					}
+					if err := p.SendWithHeaders(t.Context(), rec.Partition, rec.Timestamp, rec.Key, rec.Value, headers); err != nil {
 						t.Fatal(err)
 					}
 					want[rec.Partition] = append(want[rec.Partition], rec)
@@ -78,6 +83,10 @@ func TestEveryCodecArrives(t *testing.T) {
 					}
 					for j, w := range want[i] {
 						g := got[i][j]
+						sameHeader := func(a, b kgo.RecordHeader) bool { return a.Key == b.Key && same(a.Value, b.Value) }
+						if !slices.EqualFunc(g.Headers, w.Headers, sameHeader) {
+							t.Fatalf("partition %d, record %d: headers %v, want %v", i, j, g.Headers, w.Headers)
+						}
 						if g.Offset != int64(j) || !g.Timestamp.Equal(w.Timestamp) || !same(g.Key, w.Key) || !same(g.Value, w.Value) {
 							t.Fatalf("partition %d, record %d: got %v %q %q, want %v %q %q", i, j, g.Timestamp, g.Key, g.Value, w.Timestamp, w.Key, w.Value)
 						}
