@@ -60,18 +60,18 @@ type State struct {
 }
 
 // Cut has the order stage set a mark at the next border, and returns when all models and the compare stage have answered at it; learning goes
-// on meanwhile. After Run it returns the place where that ended.
+// on meanwhile. After Run it returns the place where that ended, and the error of Err, with which it is not to be kept.
 func (t *Trainer) Cut(ctx context.Context) (*Cut, error) {
 	select {
 	case <-t.ended:
-		return t.last, nil // also where ctx has ended, as it may have with Run's
+		return t.last, t.err // also where ctx has ended, as it may have with Run's
 	default:
 	}
 	c := newCut(len(t.learners))
 	select {
 	case t.cuts <- c:
 	case <-t.ended:
-		return t.last, nil
+		return t.last, t.err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait for a border between two batches: %w", ctx.Err())
 	}
@@ -79,7 +79,7 @@ func (t *Trainer) Cut(ctx context.Context) (*Cut, error) {
 	case <-c.done:
 		return c, nil
 	case <-t.ended:
-		return t.last, nil
+		return t.last, t.err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait for the models at a border: %w", ctx.Err())
 	}

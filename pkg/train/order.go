@@ -72,9 +72,11 @@ type order struct {
 	lost     int64  // offsets that the log no longer had
 	records  uint64 // handed to the models or in the batch in hand, in the lineage
 	*columns
-	held   []heldRow
-	looked time.Time // when overdue looked last
-	timer  *time.Timer
+	held     []heldRow
+	refusals refusals
+	stop     context.CancelFunc // ends the run
+	looked   time.Time          // when overdue looked last
+	timer    *time.Timer
 
 	cuts       <-chan *Cut // asked for
 	cut        *Cut        // to be marked at the next border
@@ -340,7 +342,7 @@ func (o *order) advance(i int) {
 		}
 		for l.refused < len(b.Refused) && b.Refused[l.refused].Offset < min(offset, l.end) {
 			r := b.Refused[l.refused]
-			o.see.Refused(l.id, r)
+			o.refuse(o.merged(), l, r)
 			o.note(r.Err)
 			l.refused++
 		}
@@ -352,7 +354,7 @@ func (o *order) advance(i int) {
 			o.release(l)
 			continue
 		case bad != nil:
-			o.see.Refused(l.id, record.Refusal{Offset: offset, Err: bad, Raw: b.RawRow(l.row)})
+			o.refuse(o.merged(), l, record.Refusal{Offset: offset, Err: bad, Raw: b.RawRow(l.row)})
 			l.pass(b)
 			continue
 		case o.mode == ByTime:
@@ -578,7 +580,7 @@ func (o *order) settleLayout() {
 	o.log.Info("features settled", zap.Int("features", o.layout.Features()), zap.Int("records", len(o.held)))
 	for _, h := range o.held {
 		if bad := o.placer.Fits(h.Shape, len(h.X)); bad != nil {
-			o.see.Refused(h.lane.id, record.Refusal{Offset: h.offset, Err: bad, Raw: h.raw})
+			o.refuse(o.records, h.lane, record.Refusal{Offset: h.offset, Err: bad, Raw: h.raw})
 		} else {
 			o.add(h.Row, false, h.y, h.time, h.lane)
 		}
@@ -608,9 +610,9 @@ func (o *order) add(row record.Row, complete bool, y float64, time int64, l *lan
 }
 
 // flush hands the batch in hand to the learners, also one without rows if partitions moved. While rows are held back
-// there is none: no border lies between them.
+// there is none: no border lies between them; and none lies behind the limit of refused records.
 func (o *order) flush() {
-	if len(o.held) > 0 {
+	if len(o.held) > 0 || o.refusals.err != nil {
 		return
 	}
 	b := o.batch

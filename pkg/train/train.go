@@ -60,6 +60,7 @@ type Config struct {
 	Mode     Mode
 	HashBits int         // categories have 2^HashBits slots; 0: record.DefaultHashBits
 	First    []string    // the columns that come first where several are new
+	Limit    Limit       // of refused records, which ends the run where it is passed: see Err
 	Turns    sync.Locker // held by goroutines that compute, while they do; nil: they need no turns
 	Observer Observer
 	Logger   *zap.Logger
@@ -75,6 +76,7 @@ type Trainer struct {
 	cuts     chan *Cut
 	ended    chan struct{} // closed when Run has ended
 	last     *Cut          // where it ended
+	err      error         // why, where it did by itself
 }
 
 // Progress says where the merge stands.
@@ -199,13 +201,16 @@ func (t *Trainer) run(ctx context.Context, source Source, progress func(*Progres
 	o := &order{
 		source: source, mode: t.cfg.Mode, learners: t.learners, see: t.cfg.Observer, log: t.cfg.Logger,
 		progress: progress, columns: t.columns,
-		turn: -1, batch: <-free, free: free, cuts: t.cuts, timer: time.NewTimer(tick),
+		refusals: refusals{limit: t.cfg.Limit}, turn: -1, batch: <-free, free: free, cuts: t.cuts, timer: time.NewTimer(tick),
 	}
 	var from *Place
 	if t.cfg.From != nil {
 		from = &t.cfg.From.Place
 	}
+	ctx, o.stop = context.WithCancel(ctx)
+	defer o.stop()
 	o.run(ctx, from)
+	t.err = o.refusals.err
 	for _, l := range t.learners {
 		close(l.in)
 	}
