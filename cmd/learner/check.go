@@ -49,6 +49,12 @@ func (c *Config) check(bad *faults) {
 	if c.HashBits < record.MinHashBits || c.HashBits > record.MaxHashBits {
 		bad.found("LEARNER_HASH_BITS", fmt.Sprint(c.HashBits))
 	}
+	if c.DeadLetterTopic != "" {
+		checkTopic(bad, "LEARNER_DEAD_LETTER_TOPIC", c.DeadLetterTopic)
+		if c.DeadLetterTopic == c.TrainTopic || c.DeadLetterTopic == c.TestTopic || c.Checkpoint == "topic" && c.DeadLetterTopic == c.CheckpointTopic {
+			bad.found("LEARNER_DEAD_LETTER_TOPIC", c.DeadLetterTopic)
+		}
+	}
 	c.checkModels(bad)
 	checkChoice(bad, "LEARNER_ORDER", c.Order, "time", "progress")
 

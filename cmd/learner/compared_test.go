@@ -32,7 +32,7 @@ func TestFeatureName(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			cfg, _, err := loadConfig(tt.env, t.TempDir(), offline)
+			cfg, err := loadConfig(tt.env, t.TempDir(), offline)
 			if err != nil {
 				t.Fatal(err)
 			}

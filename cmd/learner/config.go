@@ -43,6 +43,9 @@ type Config struct {
 	Positive string   `envconfig:"LEARNER_POSITIVE" default:"true|1|1.0|yes" desc:"Values that mean label 1" want:"values with | between; other values mean 0, but where these all have an opposite (true, t, 1, 1.0, yes, y, on) only that does"`
 	HashBits int      `envconfig:"LEARNER_HASH_BITS" default:"18" desc:"Size of the table of categories, 2 to the power of this" want:"a whole number from 8 to 24"`
 
+	DeadLetterTopic string         `envconfig:"LEARNER_DEAD_LETTER_TOPIC" desc:"Topic for train records that are refused; created if it is missing" want:"like LEARNER_TRAIN_TOPIC, and another, or nothing for none"`
+	BadRecordLimit  BadRecordLimit `envconfig:"LEARNER_BAD_RECORD_LIMIT" desc:"Share of refused records with which learning ends" want:"a share between 0 and 1 such as 0.05, of 10000 records or of those behind it (10 to 1000000000) such as 0.05/1000, or nothing for no limit"`
+
 	Models   string `envconfig:"LEARNER_MODELS" default:"mix" desc:"Models to train side by side; the first is the champion unless LEARNER_CHAMPION says otherwise" want:"name=kind:option=value,option=value, or just a kind, with semicolons between"`
 	Champion string `envconfig:"LEARNER_CHAMPION" default:"first" desc:"Which model answers for the service" want:"first (the first of LEARNER_MODELS) or best (at the start the first, then whichever is better for certain)"`
 	TwinAge  uint64 `envconfig:"LEARNER_TWIN_AGE" default:"100000" desc:"Records between two frozen copies of the champion, with which it is compared" want:"a whole number from 1000"`
@@ -248,12 +251,44 @@ func (s Start) String() string {
 	return s.Time.Format(time.RFC3339Nano)
 }
 
+// BadRecordLimit is a share of a window of records, or no limit: the zero value.
+type BadRecordLimit struct {
+	Share  float64
+	Window uint64
+}
+
+// Decode reads a share, with the number of records in a window behind it, or without.
+func (l *BadRecordLimit) Decode(text string) error {
+	share, window, found := strings.Cut(text, "/")
+	if !found {
+		window = "10000"
+	}
+	var err error
+	if l.Share, err = strconv.ParseFloat(share, 64); err != nil {
+		return err
+	}
+	if l.Window, err = strconv.ParseUint(window, 10, 64); err != nil {
+		return err
+	}
+	if !(l.Share > 0 && l.Share < 1) || l.Window < 10 || l.Window > 1e9 {
+		return errors.New("out of range")
+	}
+	return nil
+}
+
+func (l BadRecordLimit) String() string {
+	if l.Window == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%v/%d", l.Share, l.Window)
+}
+
 // printConfig prints all variables as NAME=value lines, such as a .env file has.
 func printConfig(_ context.Context, p *process) error {
 	if err := p.parseNothing(); err != nil {
 		return err
 	}
-	cfg, unused, err := loadConfig(p.environ, p.dir, offline)
+	cfg, err := loadConfig(p.environ, p.dir, offline)
 	if err != nil {
 		return err
 	}
@@ -266,23 +301,17 @@ func printConfig(_ context.Context, p *process) error {
 		}
 		text.WriteByte('\n')
 	}
-	for _, name := range unused {
-		fmt.Fprintf(&text, "# %s has %s\n", name, noEffect)
-	}
 	return p.print(text.String())
 }
 
 // start reads the configuration, makes the logger and its level, and logs what runs with which configuration.
 func (p *process) start(use use) (*Config, *zap.Logger, error) {
-	cfg, unused, err := loadConfig(p.environ, p.dir, use)
+	cfg, err := loadConfig(p.environ, p.dir, use)
 	if err != nil {
 		return nil, nil, err
 	}
 	p.level = logLevel(cfg)
 	logger := newLogger(cfg, p.level, p.stderr)
 	logger.Info("start", zap.String("command", p.command.name), zap.Object("build", currentBuild()), zap.Object("config", cfg))
-	if len(unused) > 0 {
-		logger.Warn("variables are set that have "+noEffect, zap.Strings("variables", unused))
-	}
 	return cfg, logger, nil
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +21,7 @@ import (
 // defaults returns the configuration of an empty environment.
 func defaults(t *testing.T) *Config {
 	t.Helper()
-	cfg, _, err := loadConfig(nil, t.TempDir(), offline)
+	cfg, err := loadConfig(nil, t.TempDir(), offline)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,9 +66,6 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 	for _, s := range settings() {
 		if s.name == "" || s.desc == "" || s.want == "" || strings.HasSuffix(s.desc, ".") || strings.HasSuffix(s.want, ".") {
 			t.Errorf("field %s: name %q, desc %q, want %q", s.field.Name, s.name, s.desc, s.want)
-		}
-		if slices.Contains(unused(), s.name) {
-			t.Errorf("%s is read and said to have no effect", s.name)
 		}
 	}
 }
@@ -118,6 +114,9 @@ func TestLoadGood(t *testing.T) {
 				c.Format, c.Columns, c.Label, c.Features = "csv", []string{"y", "\"a\\b", "c"}, "y", []string{"c"}
 			},
 		},
+		{"dead letters", []string{"LEARNER_DEAD_LETTER_TOPIC=dead"}, func(c *Config) { c.DeadLetterTopic = "dead" }},
+		{"limit of bad records", []string{"LEARNER_BAD_RECORD_LIMIT=.05"}, func(c *Config) { c.BadRecordLimit = BadRecordLimit{.05, 10_000} }},
+		{"limit and window", []string{"LEARNER_BAD_RECORD_LIMIT=0.3/10"}, func(c *Config) { c.BadRecordLimit = BadRecordLimit{.3, 10} }},
 		{"models", []string{"LEARNER_MODELS=logistic;slow=logistic:rate=0.1"}, func(c *Config) { c.Models = "logistic;slow=logistic:rate=0.1" }},
 		{"champion", []string{"LEARNER_CHAMPION=best", "LEARNER_TWIN_AGE=1000"}, func(c *Config) { c.Champion, c.TwinAge = "best", 1000 }},
 		{"the largest seed", []string{"LEARNER_SEED=18446744073709551615"}, func(c *Config) { c.Seed = 1<<64 - 1 }},
@@ -164,9 +163,9 @@ func TestLoadGood(t *testing.T) {
 			t.Parallel()
 			want := defaults(t)
 			tt.want(want)
-			got, idle, err := loadConfig(tt.give, t.TempDir(), offline)
-			if err != nil || len(idle) > 0 || !reflect.DeepEqual(got, want) {
-				t.Errorf("%+v, without effect: %q, error: %v; want %+v", got, idle, err, want)
+			got, err := loadConfig(tt.give, t.TempDir(), offline)
+			if err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("%+v, error: %v; want %+v", got, err, want)
 			}
 		})
 	}
@@ -212,9 +211,33 @@ func TestLoadBad(t *testing.T) {
 		{"format without its registry", []string{"LEARNER_FORMAT=avro"}, []string{"CCLOUD_SCHEMA_REGISTRY_ENDPOINT: not set"}},
 		{"registry", []string{"CCLOUD_SCHEMA_REGISTRY_ENDPOINT=http://a,b:8081"}, []string{`CCLOUD_SCHEMA_REGISTRY_ENDPOINT: found "http://a,b:8081", want`}},
 		{
-			"registry's credentials", []string{"CCLOUD_SCHEMA_REGISTRY_ENDPOINT=http://u:hunter2@a", "CCLOUD_SCHEMA_REGISTRY_API_SECRET=s"},
+			"registry's credentials",
+			[]string{"CCLOUD_SCHEMA_REGISTRY_ENDPOINT=http://u:hunter2@a", "CCLOUD_SCHEMA_REGISTRY_API_SECRET=s"},
 			[]string{`CCLOUD_SCHEMA_REGISTRY_ENDPOINT: found "REDACTED@a", want`, "CCLOUD_SCHEMA_REGISTRY_API_KEY: not set"},
 		},
+		{"dead letters", []string{"LEARNER_DEAD_LETTER_TOPIC=a b"}, []string{`LEARNER_DEAD_LETTER_TOPIC: found "a b", want`}},
+		{
+			"dead letters among train records",
+			[]string{"LEARNER_TRAIN_TOPIC=a", "LEARNER_DEAD_LETTER_TOPIC=a"},
+			[]string{`LEARNER_DEAD_LETTER_TOPIC: found "a", want`},
+		},
+		{
+			"dead letters among test records",
+			[]string{"LEARNER_TEST_TOPIC=a", "LEARNER_DEAD_LETTER_TOPIC=a"},
+			[]string{`LEARNER_DEAD_LETTER_TOPIC: found "a", want`},
+		},
+		{
+			"dead letters among checkpoints",
+			[]string{"LEARNER_CHECKPOINT_TOPIC=a", "LEARNER_DEAD_LETTER_TOPIC=a"},
+			[]string{`LEARNER_DEAD_LETTER_TOPIC: found "a", want`},
+		},
+		{"limit of bad records, all", []string{"LEARNER_BAD_RECORD_LIMIT=1"}, []string{`LEARNER_BAD_RECORD_LIMIT: found "1", want a share`}},
+		{"limit of bad records, none", []string{"LEARNER_BAD_RECORD_LIMIT=0"}, []string{`LEARNER_BAD_RECORD_LIMIT: found "0", want a share`}},
+		{"limit of bad records, NaN", []string{"LEARNER_BAD_RECORD_LIMIT=nan"}, []string{`LEARNER_BAD_RECORD_LIMIT: found "nan", want a share`}},
+		{"limit of bad records, percent", []string{"LEARNER_BAD_RECORD_LIMIT=5%"}, []string{`LEARNER_BAD_RECORD_LIMIT: found "5%", want a share`}},
+		{"window too short", []string{"LEARNER_BAD_RECORD_LIMIT=.5/9"}, []string{`LEARNER_BAD_RECORD_LIMIT: found ".5/9", want a share`}},
+		{"window too long", []string{"LEARNER_BAD_RECORD_LIMIT=.5/1000000001"}, []string{`LEARNER_BAD_RECORD_LIMIT: found ".5/1000000001"`}},
+		{"no window", []string{"LEARNER_BAD_RECORD_LIMIT=.5/"}, []string{`LEARNER_BAD_RECORD_LIMIT: found ".5/", want a share`}},
 		{"hash bits", []string{"LEARNER_HASH_BITS=25"}, []string{`LEARNER_HASH_BITS: found "25", want a whole number from 8 to 24`}},
 		{"columns", []string{"LEARNER_COLUMNS=a,b,b,"}, []string{"LEARNER_COLUMNS: column 1 and 2 both have the name \"b\"; column 3 has no name"}},
 		{"label and features", []string{"LEARNER_LABEL=y", "LEARNER_FEATURES=a"}, []string{`LEARNER_LABEL: "y" is not`, `LEARNER_FEATURES: "a" is not`}},
@@ -289,7 +312,7 @@ func TestLoadBad(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, _, err := loadConfig(tt.give, t.TempDir(), offline)
+			_, err := loadConfig(tt.give, t.TempDir(), offline)
 			if _, ok := errors.AsType[usageError](err); !ok {
 				t.Fatalf("error %v, want a usageError", err)
 			}
@@ -354,42 +377,10 @@ const documented = `CCLOUD_BOOTSTRAP_ENDPOINT CCLOUD_CLUSTER_API_KEY CCLOUD_CLUS
 func TestEveryDocumentedNameIsKnown(t *testing.T) {
 	t.Parallel()
 	for name := range strings.FieldsSeq(documented) {
-		_, _, err := loadConfig([]string{name + "=x"}, t.TempDir(), offline)
+		_, err := loadConfig([]string{name + "=x"}, t.TempDir(), offline)
 		if err != nil && strings.Contains(err.Error(), "unknown, did you mean") {
 			t.Error(err)
 		}
-	}
-}
-
-func TestNamesWithoutEffect(t *testing.T) {
-	t.Parallel()
-	env := []string{
-		"LEARNER_BAD_RECORD_LIMIT=7", "LEARNER_RESET=",
-		"LEARNER_LOG_FORMAT=json",
-	}
-	want := []string{"LEARNER_BAD_RECORD_LIMIT"}
-	_, idle, err := loadConfig(env, t.TempDir(), offline)
-	if err != nil || !slices.Equal(idle, want) {
-		t.Errorf("%q, error %v, want %q", idle, err, want)
-	}
-
-	var stderr bytes.Buffer
-	p := &process{environ: env, dir: t.TempDir(), stderr: &stderr}
-	if _, _, err := p.start(offline); err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(stderr.String(), `"level":"warn"`); n != 1 {
-		t.Errorf("%d warnings, want 1", n)
-	}
-	if !strings.Contains(stderr.String(), `"variables":["`+strings.Join(want, `","`)+`"]`) {
-		t.Errorf("the log names them not: %s", &stderr)
-	}
-	printed := runWith(t, env, "config").stdout
-	if !strings.Contains(printed, "# LEARNER_BAD_RECORD_LIMIT has no effect in this release\n") {
-		t.Errorf("learner config names them not: %s", printed)
-	}
-	if strings.Contains(stderr.String()+printed, "hunter2") {
-		t.Error("a secret was shown")
 	}
 }
 
@@ -419,7 +410,7 @@ func TestSecretFiles(t *testing.T) {
 			t.Parallel()
 			_, path := writeFile(t, "secret", tt.content)
 			env := append([]string{key, "CCLOUD_CLUSTER_API_SECRET_FILE=" + path}, tt.env...)
-			cfg, _, err := loadConfig(env, t.TempDir(), offline)
+			cfg, err := loadConfig(env, t.TempDir(), offline)
 			if tt.err == "" {
 				if err != nil || string(cfg.APISecret) != tt.want {
 					t.Errorf("%q, error %v, want %q", string(cfg.APISecret), err, tt.want)
@@ -435,7 +426,7 @@ func TestSecretFiles(t *testing.T) {
 		})
 	}
 
-	_, _, err := loadConfig([]string{key, "CCLOUD_CLUSTER_API_SECRET_FILE=/no/such/file"}, t.TempDir(), offline)
+	_, err := loadConfig([]string{key, "CCLOUD_CLUSTER_API_SECRET_FILE=/no/such/file"}, t.TempDir(), offline)
 	want := "CCLOUD_CLUSTER_API_SECRET: read the file of CCLOUD_CLUSTER_API_SECRET_FILE: open /no/such/file: no such file or directory"
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
@@ -451,12 +442,11 @@ LEARNER_ORDER = 'progress'
 
 CCLOUD_CLUSTER_API_KEY="file-key"
 CCLOUD_CLUSTER_API_SECRET='file$secret'
-LEARNER_BAD_RECORD_LIMIT=7
 OTHER_PROGRAM=x`
 	dir, _ := writeFile(t, ".env", content)
 	_, secretFile := writeFile(t, "secret", "environment-secret")
 
-	cfg, idle, err := loadConfig([]string{"LEARNER_SEED=8", "LEARNER_ORDER="}, dir, cluster)
+	cfg, err := loadConfig([]string{"LEARNER_SEED=8", "LEARNER_ORDER="}, dir, cluster)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -469,11 +459,8 @@ OTHER_PROGRAM=x`
 	if cfg.Brokers.String() != "a.example:9092" || string(cfg.APIKey) != "file-key" || string(cfg.APISecret) != "file$secret" {
 		t.Errorf("brokers %v, key %q, secret %q", cfg.Brokers, string(cfg.APIKey), string(cfg.APISecret))
 	}
-	if !slices.Equal(idle, []string{"LEARNER_BAD_RECORD_LIMIT"}) {
-		t.Errorf("without effect: %q", idle)
-	}
 
-	cfg, _, err = loadConfig([]string{"CCLOUD_CLUSTER_API_SECRET_FILE=" + secretFile}, dir, cluster)
+	cfg, err = loadConfig([]string{"CCLOUD_CLUSTER_API_SECRET_FILE=" + secretFile}, dir, cluster)
 	if err != nil || string(cfg.APISecret) != "environment-secret" {
 		t.Errorf("secret %q, error %v: the environment's file does not go before the .env file's value", string(cfg.APISecret), err)
 	}

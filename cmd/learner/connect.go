@@ -20,6 +20,9 @@ func kafkaClient(cfg *Config, log *zap.Logger) (*consumer.Client, error) {
 		Topics:   []string{cfg.TrainTopic, cfg.TestTopic, cfg.CheckpointTopic},
 		Logger:   log,
 	}
+	if cfg.DeadLetterTopic != "" {
+		client.Topics = append(client.Topics, cfg.DeadLetterTopic)
+	}
 	if strings.HasPrefix(protocol, "sasl_") {
 		client.User, client.Password = string(cfg.APIKey), string(cfg.APISecret)
 	}

@@ -80,7 +80,7 @@ func startCluster(t *testing.T, name string) *testCluster {
 // client returns a kafka-go client on the cluster.
 func (c *testCluster) client(t *testing.T) *kafka.Client {
 	t.Helper()
-	cfg, _, err := loadConfig(c.env, t.TempDir(), cluster)
+	cfg, err := loadConfig(c.env, t.TempDir(), cluster)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,16 +20,6 @@ const prefix = "LEARNER_"
 // fileSuffix makes of a secret's name the variable that holds the path of a file with the secret.
 const fileSuffix = "_FILE"
 
-// noEffect is said of variables that are documented and not yet read.
-const noEffect = "no effect in this release"
-
-// unused returns the names that deployments may already set for other releases.
-func unused() []string {
-	return []string{
-		"LEARNER_DEAD_LETTER_TOPIC", "LEARNER_BAD_RECORD_LIMIT",
-	}
-}
-
 // use says what a command needs of the configuration.
 type use bool
 
@@ -40,13 +30,12 @@ const (
 )
 
 // loadConfig makes the configuration from environ (NAME=value) and the file .env in dir, which is read if it is
-// there and never overrides. It also returns the documented variables that are set and have no effect.
-// The error is a usageError that names every variable that is wrong or missing, one on a line.
-func loadConfig(environ []string, dir string, use use) (*Config, []string, error) {
+// there and never overrides. The error is a usageError that names every variable that is wrong or missing, one on a line.
+func loadConfig(environ []string, dir string, use use) (*Config, error) {
 	vars := nonEmpty(environ)
 	// Without the file, every complaint about what it should have set would be a guess: its fault comes alone.
 	if err := vars.addDotenv(filepath.Join(dir, ".env")); err != nil {
-		return nil, nil, usageError{err}
+		return nil, usageError{err}
 	}
 
 	var bad faults
@@ -70,7 +59,8 @@ func loadConfig(environ []string, dir string, use use) (*Config, []string, error
 		bad.missing("CCLOUD_BOOTSTRAP_ENDPOINT")
 	}
 	cfg.check(&bad)
-	return cfg, vars.others(&bad), bad.err()
+	vars.others(&bad)
+	return cfg, bad.err()
 }
 
 // variables maps names to values that are not empty.
@@ -162,35 +152,22 @@ func (v variables) secret(name string, bad *faults) string {
 // serviceLink matches the names that Kubernetes gives to each container for a Service called learner or learner-something.
 var serviceLink = regexp.MustCompile(`^LEARNER_(.*_)?(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
-// others looks at the variables that settings does not read: it returns those that have no effect yet, and reports
-// those that nobody knows.
-func (v variables) others(bad *faults) []string {
+// others reports the variables that nobody knows.
+func (v variables) others(bad *faults) {
 	var known []string
-	read := make(map[string]bool)
 	for _, s := range settings() {
 		known = append(known, s.name)
 		if s.secret {
 			known = append(known, s.name+fileSuffix)
 		}
 	}
-	for _, name := range known {
-		read[name] = true
-	}
-	later := unused()
-	known = append(known, later...)
-
-	var idle []string
 	for _, name := range slices.Sorted(maps.Keys(v)) {
 		switch {
-		case read[name]:
-		case slices.Contains(later, name):
-			idle = append(idle, name)
-		case !strings.HasPrefix(name, prefix):
+		case slices.Contains(known, name), !strings.HasPrefix(name, prefix):
 		case serviceLink.MatchString(name):
 			bad.add(name, "unknown; Kubernetes sets it for a Service of that name unless the pod has enableServiceLinks: false")
 		default:
 			bad.add(name, "unknown, did you mean %s?", nearest(name, known))
 		}
 	}
-	return idle
 }

@@ -32,7 +32,7 @@ func evaluateFile(ctx context.Context, p *process) error {
 	case *markdown && *asJSON:
 		return usagef("evaluate: -markdown and -json exclude each other")
 	}
-	cfg, _, err := loadConfig(p.environ, p.dir, offline)
+	cfg, err := loadConfig(p.environ, p.dir, offline)
 	if err != nil {
 		return err
 	}

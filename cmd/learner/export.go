@@ -33,7 +33,7 @@ func export(ctx context.Context, p *process) error {
 	if err := form.check(); err != nil {
 		return err
 	}
-	cfg, _, err := loadConfig(p.environ, p.dir, cluster)
+	cfg, err := loadConfig(p.environ, p.dir, cluster)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ func healthcheck(ctx context.Context, p *process) error {
 	if err := p.parseNothing(); err != nil {
 		return err
 	}
-	cfg, _, err := loadConfig(p.environ, p.dir, offline)
+	cfg, err := loadConfig(p.environ, p.dir, offline)
 	if err != nil {
 		return err
 	}

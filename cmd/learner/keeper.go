@@ -13,6 +13,7 @@ import (
 
 	"learner/pkg/checkpoint"
 	"learner/pkg/consumer"
+	"learner/pkg/deadletter"
 	"learner/pkg/record"
 	"learner/pkg/sgd"
 	"learner/pkg/train"
@@ -35,7 +36,8 @@ var errOvertaken = errors.New("another member has committed meanwhile")
 // used by one goroutine at a time.
 type keeper struct {
 	*service
-	tenure *consumer.Tenure
+	tenure  *consumer.Tenure
+	letters *deadletter.Queue // of what is refused; nil: none
 
 	store     checkpoint.Store // nil: none is kept
 	source    checkpoint.Source
@@ -409,6 +411,9 @@ func (k *keeper) put(ctx context.Context, cut *train.Cut) error {
 	}
 	k.metrics.CheckpointPause(pause)
 
+	if err := k.letters.Flush(ctx); err != nil { // the cut is behind all that was refused by now
+		return err
+	}
 	if err := k.compare(ctx); err != nil {
 		return err
 	}

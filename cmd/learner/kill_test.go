@@ -94,7 +94,7 @@ func newTrial(t *testing.T, c *testCluster, k killCase, group, stock, pointed st
 		"LEARNER_CHAMPION=best", "LEARNER_TWIN_AGE=10000",
 		"LEARNER_ORDER="+k.order, "LEARNER_CHECKPOINT="+k.store, "LEARNER_CHECKPOINT_DIR="+dir,
 		"LEARNER_CHECKPOINT_TOPIC="+c.train+".checkpoints", "LEARNER_CHECKPOINT_INTERVAL=100ms", "GOMAXPROCS=1")
-	cfg, _, err := loadConfig(own.env, t.TempDir(), cluster)
+	cfg, err := loadConfig(own.env, t.TempDir(), cluster)
 	if err != nil {
 		t.Fatal(err)
 	}

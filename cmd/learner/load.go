@@ -61,7 +61,7 @@ func load(ctx context.Context, p *process) error {
 	if err := opts.check(); err != nil {
 		return err
 	}
-	cfg, _, err := loadConfig(p.environ, p.dir, cluster)
+	cfg, err := loadConfig(p.environ, p.dir, cluster)
 	if err != nil {
 		return err
 	}

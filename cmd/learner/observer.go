@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"learner/pkg/deadletter"
 	"learner/pkg/metrics"
 	"learner/pkg/record"
 	"learner/pkg/train"
@@ -17,6 +18,7 @@ type observer struct {
 	*metrics.Metrics
 	service *service
 	refused refusals
+	letters *deadletter.Queue // nil: none; set before the trainer runs
 
 	mu       sync.Mutex
 	last     map[int32]time.Time // per partition, the timestamp of the last record learned
@@ -53,6 +55,7 @@ func (o *observer) Refused(partition int32, r record.Refusal) {
 	o.Metrics.Refused(partition, r)
 	o.service.trainSkipped.note(r.Err)
 	o.refused.note(partition, r.Offset, r.Err)
+	o.letters.Add(partition, r)
 }
 
 // Published implements train.Observer.

@@ -39,7 +39,7 @@ func reset(ctx context.Context, p *process) error {
 	case !given:
 		return usagef("reset: -to is missing, want earliest, latest, or a time (RFC 3339)")
 	}
-	cfg, _, err := loadConfig(p.environ, p.dir, cluster)
+	cfg, err := loadConfig(p.environ, p.dir, cluster)
 	if err != nil {
 		return err
 	}

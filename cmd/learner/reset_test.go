@@ -20,7 +20,7 @@ import (
 // consumerClient returns a client of the configuration in env.
 func consumerClient(t *testing.T, env []string) *consumer.Client {
 	t.Helper()
-	cfg, _, err := loadConfig(env, t.TempDir(), cluster)
+	cfg, err := loadConfig(env, t.TempDir(), cluster)
 	if err != nil {
 		t.Fatal(err)
 	}

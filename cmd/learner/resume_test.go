@@ -329,7 +329,7 @@ func (c *testCluster) spoil(t *testing.T, id checkpoint.ID, how func([]byte) []b
 // config returns the configuration of the group's members.
 func (c *testCluster) config(t *testing.T) *Config {
 	t.Helper()
-	cfg, _, err := loadConfig(c.env, t.TempDir(), cluster)
+	cfg, err := loadConfig(c.env, t.TempDir(), cluster)
 	if err != nil {
 		t.Fatal(err)
 	}

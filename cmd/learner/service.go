@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -172,6 +173,9 @@ func (s *service) run(ctx context.Context) error {
 
 	err := s.client.Check(ctx, []string{s.cfg.TrainTopic}, s.cfg.Group)
 	if err == nil {
+		err = s.checkDeadLetters(ctx)
+	}
+	if err == nil {
 		wait.Go(func() { s.evaluate(ctx) })
 		wait.Go(func() { s.follow(ctx) })
 		err = s.client.RunGroup(ctx, consumer.GroupConfig{
@@ -239,10 +243,13 @@ func (s *service) learn(service, ctx context.Context, t *consumer.Tenure) error 
 	}
 	reader := s.client.NewReader(consumer.ReaderConfig{
 		Topic: s.cfg.TrainTopic, Start: positions(from), Decoder: s.decoder, Workers: s.turns.Cores(), Turns: s.turns, Logger: s.log,
-		Throttled: s.metrics.Throttled, Failed: s.fetchFailed,
+		Keep: s.cfg.DeadLetterTopic != "", Throttled: s.metrics.Throttled, Failed: s.fetchFailed,
 	})
 	learning, stop := context.WithCancel(ctx)
 	defer stop()
+	k.letters = s.newDeadLetters(learning)
+	defer k.letters.Close()
+	observer.letters = k.letters
 	followed, asked := s.followed.Load(), make(chan chan<- checkpoint.ID)
 	s.tenure.Store(&tenure{
 		trainer: trainer, reader: reader, observer: observer, lineage: k.lineage, asked: asked, ended: learning.Done(),
@@ -264,10 +271,13 @@ func (s *service) learn(service, ctx context.Context, t *consumer.Tenure) error 
 	trainer.Run(learning, reader)
 	stop()
 	wait.Wait()
-	if keepErr == nil && service.Err() != nil {
+	limitErr := trainer.Err()
+	if limitErr != nil {
+		limitErr = fmt.Errorf("learning from %s ends, as LEARNER_BAD_RECORD_LIMIT says: %w", s.cfg.TrainTopic, limitErr)
+	} else if keepErr == nil && service.Err() != nil {
 		k.final(ctx, trainer)
 	}
-	return errors.Join(readErr, keepErr)
+	return errors.Join(readErr, keepErr, limitErr)
 }
 
 // training returns the configuration of a trainer that goes on from a cut.
@@ -275,7 +285,7 @@ func (s *service) training(from *train.Cut, observer train.Observer) train.Confi
 	return train.Config{
 		Models: s.specs, Best: s.cfg.Champion == "best", TwinAge: s.cfg.TwinAge, Seed: s.cfg.Seed, From: from, Mode: s.mode(),
 		HashBits: s.cfg.HashBits, First: s.cfg.firstColumns(),
-		Turns: s.turns, Observer: observer, Logger: s.log,
+		Limit: train.Limit(s.cfg.BadRecordLimit), Turns: s.turns, Observer: observer, Logger: s.log,
 	}
 }
 

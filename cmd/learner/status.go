@@ -260,6 +260,9 @@ func (s *service) unready() []string {
 		return append(reasons, "joining group "+s.cfg.Group)
 	}
 	reasons = append(reasons, t.reader.Problems()...)
+	if err := t.observer.letters.Problem(); err != nil {
+		reasons = append(reasons, err.Error())
+	}
 	for _, p := range t.trainer.Progress().Partitions {
 		if p.Waiting {
 			reasons = append(reasons, fmt.Sprintf("waiting for %s/%d at offset %d of %d", s.cfg.TrainTopic, p.Partition, p.Next, p.End))

@@ -305,6 +305,27 @@ func (c *Client) mayNotRead(topic string, code kafka.Error) error {
 		topic, c.as(), code), kindAuth, true}
 }
 
+// CheckWrite finds out whether a topic that exists may be written to, where the brokers tell (KIP-430, Kafka 2.3).
+func (c *Client) CheckWrite(ctx context.Context, topic string) error {
+	const write, untold = 1 << 4, math.MinInt32 // a bit for each operation by its code
+	request := metadataRequest([]string{topic})
+	request.IncludeTopicAuthorizedOperations = true
+	m, err := c.ask(ctx, request)
+	if err != nil {
+		return fmt.Errorf("look up topic %s: %w", topic, err)
+	}
+	for _, t := range m.(*metadata.Response).Topics {
+		switch allowed := t.TopicAuthorizedOperations; {
+		case t.ErrorCode != 0:
+			return fmt.Errorf("look up topic %s: %w", topic, kafka.Error(t.ErrorCode))
+		case allowed != 0 && allowed != untold && allowed&write == 0:
+			return &fault{fmt.Errorf("no permission to write to topic %s%s: %w; allow WRITE on it, or check the topic's name",
+				topic, c.as(), kafka.TopicAuthorizationFailed), kindAuth, true}
+		}
+	}
+	return nil
+}
+
 // as says whose permissions count.
 func (c *Client) as() string {
 	if c.cfg.User == "" {

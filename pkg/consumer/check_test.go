@@ -117,6 +117,27 @@ func TestCheckPasses(t *testing.T) {
 	}
 }
 
+func TestCheckWrite(t *testing.T) {
+	const topic = kmsg.ACLResourceTypeTopic
+	b := startCluster(t, broker.Options{User: "key", Password: "secret", Fake: []kfake.Opt{
+		kfake.SeedTopics(2, "dead"), kfake.EnableACLs(),
+		kfake.User("PLAIN", "writer", "pass", acl(topic, "dead", kmsg.ACLOperationWrite)),
+		kfake.User("PLAIN", "reader", "pass", acl(topic, "dead", kmsg.ACLOperationRead)),
+		kfake.User("PLAIN", "nothing", "pass"),
+	}})
+	for user, want := range map[string]string{"writer": "", "reader": "no permission to write to topic dead", "nothing": "look up topic dead"} {
+		c := connect(t, b, Config{User: user, Password: "pass", Topics: []string{"dead"}})
+		err := c.CheckWrite(limit(t, 5*time.Second), "dead")
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || Kind(err) != kindAuth) {
+			t.Errorf("%s: %v, want %q", user, err, want)
+		}
+	}
+	plaintext := startCluster(t, broker.Options{Fake: []kfake.Opt{kfake.SeedTopics(1, "dead")}})
+	if err := connect(t, plaintext, Config{}).CheckWrite(limit(t, 5*time.Second), "dead"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCheckSaysWhatIsWrong(t *testing.T) {
 	const topic, group = kmsg.ACLResourceTypeTopic, kmsg.ACLResourceTypeGroup
 	const read, describe = kmsg.ACLOperationRead, kmsg.ACLOperationDescribe

@@ -43,6 +43,7 @@ type Metrics struct {
 	throttled       prometheus.Counter
 	restarts        *prometheus.CounterVec
 	checkpoints     checkpointSeries
+	deadLetters     deadLetterSeries
 
 	// Models and their scores.
 	info      *prometheus.GaugeVec
@@ -71,6 +72,7 @@ func New(reg prometheus.Registerer, cfg Config) *Metrics {
 	m.Topic, m.Test = topics.topic(cfg.TrainTopic), topics.topic(cfg.TestTopic)
 	m.newConsuming(c, cfg)
 	m.newCheckpoints(c, cfg)
+	m.newDeadLetters(c)
 	m.newLearning(c)
 	m.newComparing(c)
 	m.newScoring(c)

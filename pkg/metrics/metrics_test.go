@@ -607,6 +607,8 @@ func callOften(m *Metrics) {
 	m.Learned("logistic", 1000, 700, 500, time.Millisecond)
 	m.Model("logistic", sgd.Stats{LearningRate: 1}, 1000, 0.7, 0.5)
 	m.Throttled(time.Second)
+	m.DeadLetter(record.Arity)
+	m.DeadLettersQueued(1)
 	m.Committed()
 	m.Predicted("logistic", 1, 2)
 }

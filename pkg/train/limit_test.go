@@ -55,7 +55,7 @@ func TestTheLimitOfRefusedRecordsEndsTheRun(t *testing.T) {
 				return
 			}
 			tooMany, ok := errors.AsType[*TooManyRefusedError](err)
-			if !ok || r.Err() != err {
+			if !ok || !errors.Is(r.Err(), err) {
 				t.Fatalf("errors %v and %v", r.Err(), err)
 			}
 			if tooMany.Newest.Offset != tt.want || !strings.Contains(err.Error(), "number: test") {
