@@ -52,7 +52,7 @@ type service struct {
 	tests      atomic.Pointer[testRun]              // the newest measurement; nil before the first
 	problem    atomic.Pointer[string]               // what the start or a checkpoint waits for; nil: nothing
 	kept       atomic.Pointer[keptMark]             // what this process committed or restored last as holder
-	names      atomic.Pointer[layoutNames]          // of the features, see featureNames; nil before they were needed
+	columns    atomic.Pointer[askedColumns]         // see columnsOf; nil before they were needed
 	stopping   atomic.Bool
 
 	trainSkipped, testSkipped skipped

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 )
 
 // MaxColumns is how many named columns a layout has at most. What comes beyond is left out.
@@ -28,6 +29,15 @@ func (l *Layout) Features() int {
 		return len(l.Columns)
 	}
 	return l.Width
+}
+
+// Absent returns the hash that says that a column has no value. Columns without names are named by their numbers there.
+func (l *Layout) Absent(column int) uint64 {
+	name := strconv.Itoa(column)
+	if l.Columns != nil {
+		name = l.Columns[column].Name
+	}
+	return NewHasher(name).Missing()
 }
 
 // with returns the layout with more columns behind those that it has.
@@ -93,17 +103,15 @@ func (p *Placer) use(layout *Layout) {
 	p.known, p.places, p.absent = make(map[string]int, columns), make([]int, columns), make([]uint64, columns)
 	place := 0
 	for i := range columns {
-		name := fmt.Sprint(i)
 		p.places[i] = -1
 		if layout.Columns != nil {
-			name = layout.Columns[i].Name
-			p.known[name] = i
+			p.known[layout.Columns[i].Name] = i
 		}
 		if layout.Columns == nil || layout.Columns[i].Kind == Numeric {
 			p.places[i] = place
 			place++
 		}
-		p.absent[i] = NewHasher(name).Missing()
+		p.absent[i] = layout.Absent(i)
 	}
 }
 

@@ -4,46 +4,49 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 )
 
-// numbers is a JSON list of numbers, or a list of such lists of one length. What is neither is kept as an error, so that
-// whoever knows where the list stands can say so.
-type numbers struct {
-	values []float64
-	width  int  // of the inner lists; 0: there are none
-	bools  bool // some of the values were true or false, which are read as 1 and 0
+// data is a JSON list of values, or a list of such lists of one length. What is neither is kept as an error, so that whoever
+// knows where the list stands can say so.
+type data struct {
+	values []float64 // NaN: null, or a text
+	texts  [][]byte  // by value, nil: it is no text; nil: there are no texts
+	width  int       // of the inner lists; 0: there are none
+	nulls  bool      // some of the values were null
+	bools  bool      // some of the values were true or false, which are read as 1 and 0
 	err    error
 }
 
 // UnmarshalJSON implements [json.Unmarshaler].
-func (n *numbers) UnmarshalJSON(text []byte) error {
-	*n = numbers{values: room(text)}
-	c := cursor{text: text}
-	n.err = n.read(&c)
+func (d *data) UnmarshalJSON(text []byte) error {
+	*d = data{values: room(text)}
+	if bytes.IndexByte(text, '"') >= 0 {
+		text = bytes.Clone(text) // for the texts, which are parts of it
+	}
+	d.err = d.read(&cursor{text: text})
 	return nil
 }
 
 // room returns an empty slice with room for all values of a list: no more than there are commas in it, and one.
 func room(text []byte) []float64 { return make([]float64, 0, bytes.Count(text, []byte{','})+1) }
 
-func (n *numbers) read(c *cursor) error {
+func (d *data) read(c *cursor) error {
 	if c.peek() != '[' {
-		return fmt.Errorf("data is %s; want a list of numbers", c.what())
+		return fmt.Errorf("data is %s; want a list of values", c.what())
 	}
 	for i := range c.list() {
 		if i == 0 && c.peek() == '[' {
-			n.width = -1 // the first one says
+			d.width = -1 // the first one says
 		}
-		if n.width == 0 {
-			v, ok := n.number(c)
-			if !ok {
-				return fmt.Errorf("data[%d] is %s; want a number", i, c.what())
+		if d.width == 0 {
+			if !d.value(c) {
+				return fmt.Errorf("data[%d] is %s; want a value", i, c.what())
 			}
-			n.values = append(n.values, v)
 			continue
 		}
-		if err := n.inner(c, i); err != nil {
+		if err := d.inner(c, i); err != nil {
 			return err
 		}
 	}
@@ -51,36 +54,74 @@ func (n *numbers) read(c *cursor) error {
 }
 
 // inner reads the i-th inner list.
-func (n *numbers) inner(c *cursor, i int) error {
+func (d *data) inner(c *cursor, i int) error {
 	if c.peek() != '[' {
 		return fmt.Errorf("data[%d] is %s; want a list, as data[0] is", i, c.what())
 	}
-	before := len(n.values)
+	before := len(d.values)
 	for j := range c.list() {
-		v, ok := n.number(c)
-		if !ok {
-			return fmt.Errorf("data[%d][%d] is %s; want a number", i, j, c.what())
+		if !d.value(c) {
+			return fmt.Errorf("data[%d][%d] is %s; want a value", i, j, c.what())
 		}
-		n.values = append(n.values, v)
 	}
-	width := len(n.values) - before
+	width := len(d.values) - before
 	if i == 0 {
-		n.width = width
+		d.width = width
 	}
 	if width == 0 {
 		return fmt.Errorf("data[%d] is empty", i)
 	}
-	if width != n.width {
-		return fmt.Errorf("data[%d] has %d numbers, and data[0] has %d", i, width, n.width)
+	if width != d.width {
+		return fmt.Errorf("data[%d] has %d values, and data[0] has %d", i, width, d.width)
 	}
 	return nil
 }
 
-func (n *numbers) number(c *cursor) (v float64, ok bool) {
-	if b := c.peek(); b == 't' || b == 'f' {
-		n.bools = true
+// value reads a value, and reports false where there is none.
+func (d *data) value(c *cursor) bool {
+	switch c.peek() {
+	case '"':
+		if d.texts == nil {
+			d.texts = make([][]byte, cap(d.values))
+		}
+		d.texts[len(d.values)] = c.quoted()
+		d.values = append(d.values, math.NaN())
+		return true
+	case 'n':
+		d.nulls = true
+		d.values = append(d.values, math.NaN())
+		return c.null()
+	case 't', 'f':
+		d.bools = true
 	}
-	return c.number()
+	v, ok := c.number()
+	d.values = append(d.values, v)
+	return ok
+}
+
+// isText says whether the i-th value is a text.
+func (d *data) isText(i int) bool { return d.texts != nil && d.texts[i] != nil }
+
+// of returns the i-th value as one of a column, to which it fits.
+func (d *data) of(column *Column, i int) value {
+	v := d.values[i]
+	switch {
+	case column.Category == nil:
+		return value{number: v}
+	case d.isText(i):
+		return value{hash: column.Category.Text(d.texts[i])}
+	case v != v:
+		return value{}
+	}
+	return value{hash: column.Category.Number(v)}
+}
+
+// place says where the i-th value stands.
+func (d *data) place(i int) string {
+	if d.width == 0 {
+		return fmt.Sprintf("data[%d]", i)
+	}
+	return fmt.Sprintf("data[%d][%d]", i/d.width, i%d.width)
 }
 
 // cursor goes over JSON that encoding/json has found to be correct: it looks at nothing twice, and at no more than it
@@ -157,9 +198,26 @@ func (c *cursor) end() int {
 	return len(c.text)
 }
 
+// null reads null. Where there is anything else it stays where it is.
+func (c *cursor) null() bool {
+	if c.peek() != 'n' {
+		return false
+	}
+	c.at += len("null")
+	return true
+}
+
 // key reads an object's key and the colon behind it.
 func (c *cursor) key() []byte {
 	c.peek()
+	key := c.quoted()
+	c.peek()
+	c.at++
+	return key
+}
+
+// quoted reads a text, whose quotation mark stands here.
+func (c *cursor) quoted() []byte {
 	begin, end, escaped := c.at, c.at+1, false
 	for ; c.text[end] != '"'; end++ {
 		if c.text[end] == '\\' {
@@ -167,16 +225,14 @@ func (c *cursor) key() []byte {
 			end++
 		}
 	}
-	key := c.text[begin+1 : end]
+	text := c.text[begin+1 : end]
 	if escaped {
-		var text string
-		_ = json.Unmarshal(c.text[begin:end+1], &text) // it is correct JSON
-		key = []byte(text)
+		var plain string
+		_ = json.Unmarshal(c.text[begin:end+1], &plain) // it is correct JSON
+		text = []byte(plain)
 	}
 	c.at = end + 1
-	c.peek()
-	c.at++
-	return key
+	return text
 }
 
 // what says what the next value is, for an error: nothing more is read after it.

@@ -18,7 +18,7 @@ import (
 // What one request for predictions may take. Large ones take turns, so that four times some 50 MiB are in use at most.
 const (
 	maxBody      = 8 << 20
-	maxValues    = 1 << 20 // in a body
+	maxValues    = 1 << 20 // in a body, and rows × features
 	maxObjects   = 1 << 17 // in a body
 	maxRows      = 1 << 16
 	maxExplained = 10_000      // rows × features: explaining a row takes a prediction for each feature
@@ -29,15 +29,15 @@ const (
 
 // Predictor is what answers for a model: a snapshot, which never changes.
 type Predictor struct {
-	Model    string   // its name
-	Kind     string   // such as mix
-	Version  string   // of the snapshot
-	Features []string // names, in the order of a row; there is at least one
-	// Predict stores the probability of class 1 for each row of x, which is row-major, in dst.
-	Predict func(dst, x []float64)
-	// Explain stores in dst by how much each feature of the row x raises the log-odds of the answer, and returns the log-odds
-	// of a usual row.
-	Explain func(dst, x []float64) (base float64)
+	Model   string   // its name
+	Kind    string   // such as mix
+	Version string   // of the snapshot
+	Columns *Columns // of a row
+	// Predict stores the probability of class 1 for each of the rows in dst.
+	Predict func(dst []float64, rows *Rows)
+	// Explain stores in dst by how much each feature of a row raises the log-odds of the answer, and returns the log-odds of a
+	// usual row.
+	Explain func(dst []float64, rows *Rows, row int) (base float64)
 }
 
 // ErrNoModel says that there is no model of that name.
@@ -82,8 +82,8 @@ func tooMuch(format string, args ...any) error {
 
 // question is the body of a request for predictions, in one of the protocols.
 type question interface {
-	// rows returns the features of all rows, row-major.
-	rows() ([]float64, error)
+	// rows returns the features of all rows.
+	rows() (*Rows, error)
 	// answer returns the body of the answer. e is nil where nothing is to be explained.
 	answer(prob []float64, e *explanation) any
 }
@@ -132,11 +132,11 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, model, version s
 	if err := decode(body, q); err != nil {
 		return nil, err
 	}
-	x, err := q.rows()
+	rows, err := q.rows()
 	if err != nil {
 		return nil, err
 	}
-	return s.ask(r.Context(), &p, q, x, explain)
+	return s.ask(r.Context(), &p, q, rows, explain)
 }
 
 // explaining says whether the answers are to be explained.
@@ -206,31 +206,30 @@ func (s *Server) predictor(model, version string) (Predictor, error) {
 }
 
 // ask has p answer to a question's rows.
-func (s *Server) ask(ctx context.Context, p *Predictor, q question, x []float64, explain bool) (any, error) {
-	rows := len(x) / len(p.Features)
-	if rows > maxRows {
-		return nil, tooMuch("%d rows; at most %d are answered at once", rows, maxRows)
+func (s *Server) ask(ctx context.Context, p *Predictor, q question, rows *Rows, explain bool) (any, error) {
+	n := len(p.Columns.all)
+	if err := p.Columns.fits(rows.N); err != nil {
+		return nil, err
 	}
-	if explain && len(x) > maxExplained {
-		return nil, tooMuch("%d rows of %d features; at most %d values are explained at once", rows, len(p.Features), maxExplained)
+	if explain && rows.N*n > maxExplained {
+		return nil, tooMuch("%d rows of %d features; at most %d values are explained at once", rows.N, n, maxExplained)
 	}
-	prob := make([]float64, rows)
-	p.Predict(prob, x)
+	prob := make([]float64, rows.N)
+	p.Predict(prob, rows)
 	ones := 0
 	for _, v := range prob {
 		ones += classOf(v)
 	}
-	s.cfg.Observer.Predicted(p.Model, rows-ones, ones)
+	s.cfg.Observer.Predicted(p.Model, rows.N-ones, ones)
 	if !explain {
 		return q.answer(prob, nil), nil
 	}
-	e := &explanation{make([]float64, rows), make([]float64, len(x))}
-	for i := range rows {
+	e := &explanation{make([]float64, rows.N), make([]float64, rows.N*n)}
+	for i := range rows.N {
 		if ctx.Err() != nil {
 			return nil, problem{http.StatusServiceUnavailable, "the request was given up"}
 		}
-		from, to := i*len(p.Features), (i+1)*len(p.Features)
-		e.base[i] = p.Explain(e.contributions[from:to], x[from:to:to])
+		e.base[i] = p.Explain(e.contributions[i*n:(i+1)*n], rows, i)
 	}
 	return q.answer(prob, e), nil
 }
@@ -315,23 +314,4 @@ func quoted(names []string) string {
 		b.WriteString(strconv.Quote(name))
 	}
 	return b.String()
-}
-
-// positions returns where each feature stands in a row.
-func (p *Predictor) positions() map[string]int {
-	at := make(map[string]int, len(p.Features))
-	for i, name := range p.Features {
-		at[name] = i
-	}
-	return at
-}
-
-// missing returns the features that have not been given.
-func (p *Predictor) missing(given []bool) (names []string) {
-	for i, ok := range given {
-		if !ok {
-			names = append(names, p.Features[i])
-		}
-	}
-	return names
 }

@@ -17,38 +17,80 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"go.uber.org/zap"
 )
 
-// echo answers with a row's first feature as the probability, and explains each feature by its value, with a base of 0.5.
-func echo(model, version string, features ...string) Predictor {
-	n := len(features)
+// echo answers with a row's first feature as the probability, and explains each feature by its value, with a base of 0.5. A
+// missing value counts as 0.75, a category as the number of letters of its text, a missing one as none.
+func echo(model, version string, columns *Columns) Predictor {
+	values := func(rows *Rows, row int) []float64 {
+		all := make([]float64, 0, len(columns.all))
+		x, hashes := rows.X[row*columns.numbers:], rows.Hashes[row*columns.categories():]
+		for _, c := range columns.all {
+			switch {
+			case c.Category != nil:
+				all, hashes = append(all, float64(hashes[0])), hashes[1:]
+			case x[0] != x[0]:
+				if !rows.Missing {
+					panic("a number is missing")
+				}
+				all, x = append(all, 0.75), x[1:]
+			default:
+				all, x = append(all, x[0]), x[1:]
+			}
+		}
+		return all
+	}
 	return Predictor{
-		Model: model, Kind: "echo", Version: version, Features: features,
-		Predict: func(dst, x []float64) {
-			if len(x) != len(dst)*n {
+		Model: model, Kind: "echo", Version: version, Columns: columns,
+		Predict: func(dst []float64, rows *Rows) {
+			if len(rows.X) != len(dst)*columns.numbers || len(rows.Hashes) != len(dst)*columns.categories() || rows.N != len(dst) {
 				panic("rows of another width")
 			}
 			for i := range dst {
-				dst[i] = min(max(x[i*n], 0), 1)
+				dst[i] = min(max(values(rows, i)[0], 0), 1)
 			}
 		},
-		Explain: func(dst, x []float64) float64 {
-			copy(dst, x)
+		Explain: func(dst []float64, rows *Rows, row int) float64 {
+			copy(dst, values(rows, row))
 			return 0.5
 		},
 	}
 }
 
+// letters takes the length of a text for its hash.
+type letters struct{}
+
+func (letters) Text(value []byte) uint64 { return uint64(len(value)) }
+func (letters) Number(v float64) uint64  { return uint64(v) }
+
+// numbers returns columns of numbers that records do not name.
+func numbers(names ...string) *Columns {
+	var all []Column
+	for _, name := range names {
+		all = append(all, Column{Name: name})
+	}
+	return NewColumns(all, false)
+}
+
 func predictor(model string) (Predictor, error) {
 	switch model {
 	case "logistic", "champion":
-		return echo("logistic", "1f.12345", "a", `b"é`, "<c>"), nil
+		return echo("logistic", "1f.12345", numbers("a", `b"é`, "<c>")), nil
 	case "one":
-		return echo("one", "1f.0", "features"), nil
+		return echo("one", "1f.0", numbers("features")), nil
 	case "many":
-		return echo("many", "1f.7", strings.Split(strings.Repeat("x", 12), "")...), nil
+		return echo("many", "1f.7", numbers(strings.Split(strings.Repeat("x", 12), "")...)), nil
+	case "wide":
+		all := make([]Column, 1024)
+		for i := range all {
+			all[i].Name = strconv.Itoa(i)
+		}
+		return echo("wide", "1f.8", NewColumns(all, true)), nil
+	case "mixed":
+		return echo("mixed", "2a.9", NewColumns([]Column{{Name: "age"}, {"city", letters{}}, {Name: "user.score"}, {"user.plan", letters{}}}, true)), nil
 	case "young":
 		return Predictor{}, ErrNoState
 	case "broken":
@@ -70,7 +112,10 @@ func v2(name, datatype, shape, data string) string {
 func TestPredictions(t *testing.T) {
 	f := start(t, nil, nil)
 	const (
-		v1Rest = `"model_name":"logistic","model_version":"1f.12345"}` + "\n"
+		v1Rest    = `"model_name":"logistic","model_version":"1f.12345"}` + "\n"
+		mixedV1   = "/v1/models/mixed:predict"
+		mixedRest = `"model_name":"mixed","model_version":"2a.9"}` + "\n"
+
 		v2Head = `{"model_name":"logistic","model_version":"1f.12345",`
 		v2One  = v2Head + `"outputs":[{"name":"probabilities","datatype":"FP64","shape":[1,2],"data":[0.75,0.25]},` +
 			`{"name":"label","datatype":"INT64","shape":[1],"data":[0]}]}` + "\n"
@@ -95,6 +140,18 @@ func TestPredictions(t *testing.T) {
 			`{"predictions":[0.5,0.25,1],"model_name":"one","model_version":"1f.0"}` + "\n",
 		},
 
+		{"null", v1Path, `{"instances":[[null,1,2],{"a":0.25,"b\"é":null,"<c>":1}]}`, `{"predictions":[0.75,0.25],` + v1Rest},
+		{
+			"categories", mixedV1 + "?explain=true", `{"instances":[[0.25,"Bonn",true,7],[null,null,null,null]]}`,
+			`{"predictions":[0.25,0.75],"explanations":[{"base":0.5,"contributions":{"age":0.25,"city":4,"user.score":1,"user.plan":7}},` +
+				`{"base":0.5,"contributions":{"age":0.75,"city":0,"user.score":0.75,"user.plan":0}}],` + mixedRest,
+		},
+		{
+			"objects within objects", mixedV1 + "?explain=true", `{"instances":[{"city":"\u00e9\n","user":{"score":2}},{"user.plan":"a","user":{},"age":0.5}]}`,
+			`{"predictions":[0.75,0.5],"explanations":[{"base":0.5,"contributions":{"age":0.75,"city":3,"user.score":2,"user.plan":0}},` +
+				`{"base":0.5,"contributions":{"age":0.5,"city":0,"user.score":0.75,"user.plan":1}}],` + mixedRest,
+		},
+
 		{"flat", v2Path, v2("features", "FP64", "[2,3]", "[0.25,1,2,0.5,0,0]"), v2Two},
 		{"nested", v2Path, v2("features", "FP32", "[2,3]", "[[0.25,1,2],[0.5,0,0]]"), v2Two},
 		{"one row", v2Path, v2("features", "FP16", "[3]", "[0.25,1,2]"), v2One},
@@ -113,6 +170,14 @@ func TestPredictions(t *testing.T) {
 				`"outputs":[{"name":"features"},{"name":"contributions"},{"name":"base"}]}`,
 			v2Head + `"outputs":[{"name":"features","datatype":"BYTES","shape":[3],"data":["a","b\"é","\u003cc\u003e"]},` +
 				`{"name":"contributions","datatype":"FP64","shape":[1,3],"data":[0.25,-1,2]},{"name":"base","datatype":"FP64","shape":[1],"data":[0.5]}]}` + "\n",
+		},
+		{"null in data", v2Path, v2("features", "FP64", "[2,3]", "[[0.25,null,2],[0.5,0,0]]"), v2Two},
+		{
+			"categories", "/v2/models/mixed/infer?explain=true", `{"inputs":[{"name":"user.plan","datatype":"INT8","shape":[3],"data":[5,null,7]},` +
+				`{"name":"city","datatype":"BYTES","shape":[3,1],"data":[["Bonn"],[null],["a]\"b"]]},` +
+				`{"name":"age","datatype":"FP64","shape":[3],"data":[0.25,0.5,null]}],"outputs":[{"name":"features"},{"name":"contributions"}]}`,
+			`{"model_name":"mixed","model_version":"2a.9","outputs":[{"name":"features","datatype":"BYTES","shape":[4],"data":["age","city","user.score","user.plan"]},` +
+				`{"name":"contributions","datatype":"FP64","shape":[3,4],"data":[0.25,4,0.75,5,0.5,0,0.75,0,0.75,4,0.75,7]}]}` + "\n",
 		},
 		{"one feature", "/v2/models/one/infer", v2("features", "FP64", "[2]", "[0.25,0.5]"), strings.NewReplacer("logistic", "one", "1f.12345", "1f.0").Replace(v2Two)},
 	} {
@@ -148,25 +213,40 @@ func TestPredictionsRefused(t *testing.T) {
 		{"NaN", v1Path, `{"instances":[[1,NaN,3]]}`, 400, "the body is no JSON: byte 18: invalid character 'N' looking for beginning of value (JSON has no NaN and no Infinity)"},
 		{"infinite", v1Path, `{"instances":[[1,-Infinity,3]]}`, 400, "the body is no JSON: byte 19: invalid character 'I' in numeric literal (JSON has no NaN and no Infinity)"},
 		{"a list", v1Path, `[[1,2,3]]`, 400, "the body is of JSON type array, at byte 1; want an object"},
-		{"nothing", v1Path, `null`, 400, "no instances; want a list of rows: lists of 3 numbers, or objects with a number for each feature"},
-		{"no rows", v1Path, `{"instances":[]}`, 400, "no instances; want a list of rows: lists of 3 numbers, or objects with a number for each feature"},
+		{"nothing", v1Path, `null`, 400, "no instances; want a list of rows: lists of 3 values, or objects with a value for each feature"},
+		{"no rows", v1Path, `{"instances":[]}`, 400, "no instances; want a list of rows: lists of 3 values, or objects with a value for each feature"},
 		{"rows of null", v1Path, `{"instances":null}`, 400, "instances is null; want a list of rows"},
 		{"an object of rows", v1Path, `{"instances":{"a":[1]}}`, 400, "instances is an object; want a list of rows"},
-		{"too narrow", v1Path, `{"instances":[[1,2,3],[1,2]]}`, 400, `instances[1] has 2 numbers; model "logistic" takes 3`},
-		{"too wide", v1Path, `{"instances":[[1,2,3,4]]}`, 400, `instances[0] has 4 numbers; model "logistic" takes 3`},
-		{"no numbers", v1Path, `{"instances":[[]]}`, 400, `instances[0] has 0 numbers; model "logistic" takes 3`},
-		{"null", v1Path, `{"instances":[[1,null,3]]}`, 400, "instances[0][1] is null; want a number"},
+		{"too narrow", v1Path, `{"instances":[[1,2,3],[1,2]]}`, 400, `instances[1] has 2 values; model "logistic" takes 3`},
+		{"too wide", v1Path, `{"instances":[[1,2,3,4]]}`, 400, `instances[0] has 4 values; model "logistic" takes 3`},
+		{"no numbers", v1Path, `{"instances":[[]]}`, 400, `instances[0] has 0 values; model "logistic" takes 3`},
 		{"text", v1Path, `{"instances":[[1,2,"3"]]}`, 400, "instances[0][2] is a text; want a number"},
 		{"too deep", v1Path, `{"instances":[[[1,2,3]]]}`, 400, "instances[0][0] is a list; want a number"},
 		{"too large", v1Path, `{"instances":[[1,2,-1e999]]}`, 400, "instances[0][2] is -1e999, which is too large; want a number"},
-		{"row of text", v1Path, `{"instances":["1,2,3"]}`, 400, "instances[0] is a text; want a list of 3 numbers, or an object"},
-		{"bare number", v1Path, `{"instances":[1]}`, 400, "instances[0] is a number; want a list of 3 numbers, or an object"},
-		{"bare truth", v1Path, `{"instances":[true]}`, 400, "instances[0] is a truth value; want a list of 3 numbers, or an object"},
+		{"row of text", v1Path, `{"instances":["1,2,3"]}`, 400, "instances[0] is a text; want a list of 3 values, or an object"},
+		{"bare number", v1Path, `{"instances":[1]}`, 400, "instances[0] is a number; want a list of 3 values, or an object"},
+		{"bare truth", v1Path, `{"instances":[true]}`, 400, "instances[0] is a truth value; want a list of 3 values, or an object"},
 		{"unknown feature", v1Path, `{"instances":[{"a":1,"z":2}]}`, 400, `instances[0] has "z", which is no feature; the features are "a", "b\"é", "<c>"`},
 		{"missing features", v1Path, `{"instances":[[1,2,3],{"a":1}]}`, 400, `instances[1] lacks "b\"é", "<c>"`},
 		{"feature twice", v1Path, `{"instances":[{"a":1,"a":2}]}`, 400, `instances[0] has "a" twice`},
-		{"feature of null", v1Path, `{"instances":[{"a":null}]}`, 400, `instances[0]["a"] is null; want a number`},
 		{"many missing", "/v1/models/many:predict", `{"instances":[{}]}`, 400, `instances[0] lacks ` + strings.Repeat(`"x", `, 9) + `"x", and 2 more`},
+		{"a list for a category", "/v1/models/mixed:predict", `{"instances":[[1,[],2,3]]}`, 400, "instances[0][1] is a list; want a text or a number"},
+		{"text for a number", "/v1/models/mixed:predict", `{"instances":[{"user":{"score":"1"}}]}`, 400, `instances[0]["user.score"] is a text; want a number`},
+		{"an object for a number", "/v1/models/mixed:predict", `{"instances":[{"age":{"x":1}}]}`, 400, `instances[0]["age"] is an object; want a number`},
+		{
+			"unknown field within", "/v1/models/mixed:predict", `{"instances":[{"user":{"plan":"a","rank":1}}]}`, 400,
+			`instances[0] has "user.rank", which is no feature; the features are "age", "city", "user.score", "user.plan"`,
+		},
+		{"feature twice in two ways", "/v1/models/mixed:predict", `{"instances":[{"user":{"plan":"a"},"user.plan":"b"}]}`, 400, `instances[0] has "user.plan" twice`},
+		{"too wide beyond", "/v1/models/mixed:predict", `{"instances":[[1,"a",2,"b","c"]]}`, 400, "instances[0][4] is a text; want a number"},
+		{
+			"too many values that are not there", "/v1/models/wide:predict", `{"instances":[` + strings.Repeat("{},", 1024) + `{}]}`, 413,
+			"1025 rows of 1024 features; at most 1048576 values are answered at once",
+		},
+		{
+			"too many inputs that are not there", "/v2/models/wide/infer", v2("3", "BOOL", "[1025]", "["+strings.Repeat("1,", 1024)+"1]"), 413,
+			"1025 rows of 1024 features; at most 1048576 values are answered at once",
+		},
 		{"no such model", "/v1/models/none:predict", `{"instances":[[1]]}`, 404, `no model "none"`},
 		{"no such verb", "/v1/models/logistic:classify", `{}`, 404, "no such path; predictions are at /v1/models/{name}:predict"},
 		{"learned nothing", "/v1/models/young:predict", `{"instances":[[1]]}`, 503, `predictions of model "young": the model has no state yet`},
@@ -180,7 +260,7 @@ func TestPredictionsRefused(t *testing.T) {
 		},
 		{"too large a body", v1Path, strings.Repeat(" ", maxBody+1), 413, "the body has 8388609 bytes; at most 8388608 are read"},
 
-		{"nothing", v2Path, `{}`, 400, `no inputs; want one of the name "features", or one for each feature`},
+		{"nothing", v2Path, `{}`, 400, `no inputs; want one input of the name "features", or one for each feature`},
 		{"inputs that are none", v2Path, `{"inputs":{"name":"features"}}`, 400, "inputs is of JSON type object, at byte 11; want a list"},
 		{"an input that is none", v2Path, `{"inputs":[[1,2,3]]}`, 400, "inputs is of JSON type array, at byte 12; want an object"},
 		{"an input of null", v2Path, `{"inputs":[null]}`, 400, "inputs[0] is null; want an object"},
@@ -191,31 +271,38 @@ func TestPredictionsRefused(t *testing.T) {
 		{"shape of fractions", v2Path, v2("features", "FP64", `[1.5,3]`, "[1,2,3]"), 400, "inputs.shape is of JSON type number 1.5, at byte 60; want a whole number"},
 		{"too narrow", v2Path, v2("features", "FP64", "[1,2]", "[1,2]"), 400, `input "features" has shape [1, 2]; want [rows, 3]`},
 		{"a row too narrow", v2Path, v2("features", "FP64", "[2]", "[1,2]"), 400, `input "features" has shape [2]; want [rows, 3]`},
-		{"less data than shape", v2Path, v2("features", "FP64", "[2,3]", "[1,2,3]"), 400, `input "features": data has 3 numbers, which do not fit shape [2, 3]`},
-		{"lists of another shape", v2Path, v2("features", "FP64", "[2,3]", "[[1,2],[3,4],[5,6]]"), 400, `input "features": data has lists of 2 numbers, which do not fit shape [2, 3]`},
-		{"lists for one row", v2Path, v2("features", "FP64", "[3]", "[[1,2,3]]"), 400, `input "features": data has lists of 3 numbers, which do not fit shape [3]`},
-		{"ragged", v2Path, v2("features", "FP64", "[2,3]", "[[1,2,3],[1,2]]"), 400, `input "features": data[1] has 2 numbers, and data[0] has 3`},
-		{"mixed", v2Path, v2("features", "FP64", "[2,3]", "[1,[2,3]]"), 400, `input "features": data[1] is a list; want a number`},
+		{"less data than shape", v2Path, v2("features", "FP64", "[2,3]", "[1,2,3]"), 400, `input "features": data has 3 values, which do not fit shape [2, 3]`},
+		{"lists of another shape", v2Path, v2("features", "FP64", "[2,3]", "[[1,2],[3,4],[5,6]]"), 400, `input "features": data has lists of 2 values, which do not fit shape [2, 3]`},
+		{"lists for one row", v2Path, v2("features", "FP64", "[3]", "[[1,2,3]]"), 400, `input "features": data has lists of 3 values, which do not fit shape [3]`},
+		{"ragged", v2Path, v2("features", "FP64", "[2,3]", "[[1,2,3],[1,2]]"), 400, `input "features": data[1] has 2 values, and data[0] has 3`},
+		{"mixed", v2Path, v2("features", "FP64", "[2,3]", "[1,[2,3]]"), 400, `input "features": data[1] is a list; want a value`},
 		{"mixed the other way", v2Path, v2("features", "FP64", "[2,3]", "[[1,2,3],4]"), 400, `input "features": data[1] is a number; want a list, as data[0] is`},
 		{"empty list", v2Path, v2("features", "FP64", "[1,3]", "[[]]"), 400, `input "features": data[0] is empty`},
-		{"any number of rows", v2Path, v2("features", "FP64", "[-1,3]", "[1,2,3]"), 400, `input "features": data has 3 numbers, which do not fit shape [-1, 3]`},
-		{"overflow", v2Path, v2("features", "FP64", "[6148914691236517206,3]", "[1,2]"), 400, `input "features": data has 2 numbers, which do not fit shape [6148914691236517206, 3]`},
+		{"any number of rows", v2Path, v2("features", "FP64", "[-1,3]", "[1,2,3]"), 400, `input "features": data has 3 values, which do not fit shape [-1, 3]`},
+		{"overflow", v2Path, v2("features", "FP64", "[6148914691236517206,3]", "[1,2]"), 400, `input "features": data has 2 values, which do not fit shape [6148914691236517206, 3]`},
 		{"no shape", v2Path, `{"inputs":[{"name":"features","datatype":"FP64","data":[1,2,3]}]}`, 400, `input "features": shape has 0 dimensions; want 1 or 2`},
 		{"deep shape", v2Path, v2("features", "FP64", "[1,1,3]", "[1,2,3]"), 400, `input "features": shape has 3 dimensions; want 1 or 2`},
 		{"no data", v2Path, `{"inputs":[{"name":"features","datatype":"FP64","shape":[1,3]}]}`, 400, `input "features": no data`},
-		{"data of null", v2Path, v2("features", "FP64", "[1,3]", "null"), 400, `input "features": data is null; want a list of numbers`},
-		{"null in data", v2Path, v2("features", "FP64", "[1,3]", "[1,2,null]"), 400, `input "features": data[2] is null; want a number`},
-		{"null in a list", v2Path, v2("features", "FP64", "[1,3]", "[[1,2,null]]"), 400, `input "features": data[0][2] is null; want a number`},
+		{"data of null", v2Path, v2("features", "FP64", "[1,3]", "null"), 400, `input "features": data is null; want a list of values`},
 		{"text in data", v2Path, v2("features", "FP64", "[1,3]", `[1,2,"NaN"]`), 400, `input "features": data[2] is a text; want a number`},
 		{"truth values", v2Path, v2("features", "FP64", "[1,3]", `[1,2,true]`), 400, `input "features": data has truth values, which are no FP64`},
-		{"texts", v2Path, v2("features", "BYTES", "[1,3]", `["a","b","c"]`), 400, `input "features": datatype "BYTES"; want FP64, FP32, FP16, BOOL, or one of INT8 to INT64 and UINT8 to UINT64`},
-		{"no datatype", v2Path, `{"inputs":[{"name":"features","shape":[1,3],"data":[1,2,3]}]}`, 400, `input "features": datatype ""; want FP64, FP32, FP16, BOOL, or one of INT8 to INT64 and UINT8 to UINT64`},
+		{"text in a list", v2Path, v2("features", "FP64", "[2,3]", `[[1,2,3],[null,"","NaN"]]`), 400, `input "features": data[1][1] is a text; want a number`},
+		{"texts", v2Path, v2("features", "BYTES", "[1,3]", `["a","b","c"]`), 400, `input "features" has datatype BYTES; the features are numbers`},
+		{"no such datatype", v2Path, v2("features", "STRING", "[1,3]", `["a","b","c"]`), 400, `input "features": datatype "STRING"; want FP64, FP32, FP16, BOOL, BYTES, or one of INT8 to INT64 and UINT8 to UINT64`},
+		{"no datatype", v2Path, `{"inputs":[{"name":"features","shape":[1,3],"data":[1,2,3]}]}`, 400, `input "features": datatype ""; want FP64, FP32, FP16, BOOL, BYTES, or one of INT8 to INT64 and UINT8 to UINT64`},
 		{"fraction", v2Path, v2("features", "INT8", "[1,3]", `[1,2.5,3]`), 400, `input "features": data has 2.5, which is no INT8`},
 		{"out of range", v2Path, v2("features", "UINT8", "[1,3]", `[1,-2,3]`), 400, `input "features": data has -2, which is no UINT8`},
-		{"too large", v2Path, v2("features", "FP64", "[1,3]", `[1,2,1e309]`), 400, `input "features": data[2] is 1e309, which is too large; want a number`},
+		{"too large", v2Path, v2("features", "FP64", "[1,3]", `[1,2,1e309]`), 400, `input "features": data[2] is 1e309, which is too large; want a value`},
 		{"another name", v2Path, v2("input-0", "FP64", "[1,3]", "[1,2,3]"), 400, `input "input-0" is no feature; want one input of the name "features", or one for each of the features "a", "b\"é", "<c>"`},
 		{"missing features", v2Path, v2("a", "FP64", "[1]", "[1]"), 400, `no input for "b\"é", "<c>"`},
 		{"feature twice", v2Path, `{"inputs":[{"name":"a","datatype":"FP64","shape":[1],"data":[1]},{"name":"a","datatype":"FP64","shape":[1],"data":[1]}]}`, 400, `input "a" is given twice`},
+		{
+			"rows in one input", "/v2/models/mixed/infer", v2("features", "FP64", "[1,4]", "[1,2,3,4]"), 400,
+			`input "features" is no feature; want one for each of the features "age", "city", "user.score", "user.plan"`,
+		},
+		{"no inputs of categories", "/v2/models/mixed/infer", `{}`, 400, "no inputs; want one for each feature"},
+		{"texts for a number", "/v2/models/mixed/infer", v2("age", "BYTES", "[1]", `["1"]`), 400, `input "age" has datatype BYTES; the feature is a number`},
+		{"numbers for texts", "/v2/models/mixed/infer", v2("city", "BYTES", "[2]", `["1",1]`), 400, `input "city": data[1] is a number; want a text`},
 		{"other number of rows", v2Path, `{"inputs":[{"name":"a","datatype":"FP64","shape":[1],"data":[1]},{"name":"<c>","datatype":"FP64","shape":[2],"data":[1,2]}]}`, 400, `input "<c>" has 2 rows, and "a" has 1`},
 		{"columns of two", v2Path, v2("a", "FP64", "[1,2]", "[1,2]"), 400, `input "a" has shape [1, 2]; want [rows] or [rows, 1]`},
 		{"no such output", v2Path, `{"inputs":[{"name":"features","datatype":"FP64","shape":[1,3],"data":[1,2,3]}],"outputs":[{"name":"base"}]}`, 400, `no output "base"; there are "probabilities", "label"`},
@@ -318,6 +405,11 @@ func TestV2About(t *testing.T) {
 			`"inputs":[{"name":"features","datatype":"FP64","shape":[-1,3]}],` +
 			`"outputs":[{"name":"probabilities","datatype":"FP64","shape":[-1,2]},{"name":"label","datatype":"INT64","shape":[-1]}],` +
 			`"features":["a","b\"é","\u003cc\u003e"]}`},
+		{"/v2/models/mixed", 200, `{"name":"mixed","versions":["2a.9"],"platform":"learner_echo",` +
+			`"inputs":[{"name":"age","datatype":"FP64","shape":[-1]},{"name":"city","datatype":"BYTES","shape":[-1]},` +
+			`{"name":"user.score","datatype":"FP64","shape":[-1]},{"name":"user.plan","datatype":"BYTES","shape":[-1]}],` +
+			`"outputs":[{"name":"probabilities","datatype":"FP64","shape":[-1,2]},{"name":"label","datatype":"INT64","shape":[-1]}],` +
+			`"features":["age","city","user.score","user.plan"]}`},
 		{"/v2/models/logistic/ready", 200, `{"name":"logistic","ready":true}`},
 		{"/v2/models/logistic/versions/1f.12345/ready", 200, `{"name":"logistic","ready":true}`},
 		{"/v2/models/logistic/versions/2/ready", 404, `{"error":"model \"logistic\" has no version \"2\": only the newest is kept, which is \"1f.12345\" now"}`},
@@ -360,7 +452,7 @@ func TestLargeRequestsTakeTurns(t *testing.T) {
 	f := start(t, func(cfg *Config) {
 		cfg.Predictor = func(model string) (Predictor, error) {
 			p, err := predictor(model)
-			p.Explain = func([]float64, []float64) float64 {
+			p.Explain = func([]float64, *Rows, int) float64 {
 				entered <- struct{}{}
 				<-leave
 				return 0
@@ -406,8 +498,8 @@ func TestAnswersAreOfOneSnapshot(t *testing.T) {
 		i := published.Add(1)
 		prob := float64(i%1024) / 1024
 		now.Store(&Predictor{
-			Model: "logistic", Version: strconv.FormatUint(i, 10), Features: []string{"a"},
-			Predict: func(dst, _ []float64) {
+			Model: "logistic", Version: strconv.FormatUint(i, 10), Columns: numbers("a"),
+			Predict: func(dst []float64, _ *Rows) {
 				for i := range dst {
 					dst[i] = prob
 					publish()
@@ -455,8 +547,8 @@ func TestProbabilitiesRoundTrip(t *testing.T) {
 	}
 	f := start(t, func(cfg *Config) {
 		cfg.Predictor = func(string) (Predictor, error) {
-			p := echo("logistic", "1", "a")
-			p.Predict = func(dst, _ []float64) { copy(dst, prob) }
+			p := echo("logistic", "1", numbers("a"))
+			p.Predict = func(dst []float64, _ *Rows) { copy(dst, prob) }
 			return p, nil
 		}
 	}, nil)
@@ -525,15 +617,15 @@ func FuzzPredict(f *testing.F) {
 	})
 }
 
-// FuzzNumbers holds the reader of lists of numbers against encoding/json.
-func FuzzNumbers(f *testing.F) {
+// FuzzData holds the reader of lists of values against encoding/json.
+func FuzzData(f *testing.F) {
 	for _, text := range []string{
-		`[]`, `[1]`, ` [ 1 , -2.5e-3 ] `, `[[1,2],[3,4]]`, `[[1],[2,3]]`, `[1,[2]]`, `[true,false]`, `[null]`, `["]"]`, `{}`, `[1e400]`, `[[[1]]]`, `7`,
+		`[]`, `[1]`, ` [ 1 , -2.5e-3 ] `, `[[1,2],[3,4]]`, `[[1],[2,3]]`, `[1,[2]]`, `[true,false]`, `[null]`, `["]"]`, `[["a\u0062",null],["",1]]`, `{}`, `[1e400]`, `[[[1]]]`, `7`,
 	} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		var got numbers
+		var got data
 		if err := json.Unmarshal(text, &got); err != nil {
 			if json.Valid(text) {
 				t.Errorf("%q: %v", text, err)
@@ -559,6 +651,13 @@ func FuzzNumbers(f *testing.F) {
 					want = append(want, v)
 				case bool:
 					want = append(want, map[bool]float64{true: 1}[v])
+				case nil:
+					want = append(want, math.NaN())
+				case string:
+					if len(want) < len(got.texts) && string(got.texts[len(want)]) != v && utf8.Valid(text) {
+						t.Errorf("%q: %q, want %q", text, got.texts, v)
+					}
+					want = append(want, math.NaN())
 				default:
 					ok = false
 				}
@@ -567,7 +666,7 @@ func FuzzNumbers(f *testing.F) {
 		if ok != (got.err == nil) {
 			t.Fatalf("%q: %v, and encoding/json has %v", text, got.err, flat)
 		}
-		if ok && (!slices.Equal(got.values, want) || got.width != width) {
+		if ok && (!slices.EqualFunc(got.values, want, func(a, b float64) bool { return a == b || a != a && b != b }) || got.width != width) {
 			t.Errorf("%q: %v of lists of %d, want %v of lists of %d", text, got.values, got.width, want, width)
 		}
 	})
@@ -580,7 +679,7 @@ func BenchmarkInfer(b *testing.B) {
 	for i := range features {
 		features[i], values[i] = strconv.Itoa(i+1), fmt.Sprintf("%.18e", 0.5+float64(i)/7)
 	}
-	p := echo("logistic", "1f.12345", features...)
+	p := echo("logistic", "1f.12345", numbers(features...))
 	s := New(Config{
 		Predictor: func(string) (Predictor, error) { return p, nil }, Observer: silent{}, Log: zap.NewNop(), Metrics: http.NotFoundHandler(),
 	})

@@ -2,8 +2,9 @@ package serve
 
 import (
 	"encoding/json"
-	"fmt"
+	"math"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -36,48 +37,51 @@ type v1Explanation struct {
 	Contributions contributions `json:"contributions"`
 }
 
-func (q *v1Question) rows() ([]float64, error) {
+func (q *v1Question) rows() (*Rows, error) {
 	if q.Instances.err != nil {
-		return nil, bad("%v", q.Instances.err)
+		return nil, q.Instances.err
 	}
-	if len(q.Instances.x) == 0 {
-		return nil, bad("no instances; want a list of rows: lists of %d numbers, or objects with a number for each feature", len(q.p.Features))
+	if q.Instances.rows.N == 0 {
+		return nil, bad("no instances; want a list of rows: lists of %d values, or objects with a value for each feature", len(q.p.Columns.all))
 	}
-	return q.Instances.x, nil
+	return &q.Instances.rows, nil
 }
 
 func (q *v1Question) answer(prob []float64, e *explanation) any {
 	a := v1Answer{Predictions: prob, Model: q.p.Model, Version: q.p.Version}
 	if e != nil {
-		n := len(q.p.Features)
+		names := q.p.Columns.names
+		n := len(names)
 		for i, base := range e.base {
-			a.Explanations = append(a.Explanations, v1Explanation{base, contributions{q.p.Features, e.contributions[i*n : (i+1)*n]}})
+			a.Explanations = append(a.Explanations, v1Explanation{base, contributions{names, e.contributions[i*n : (i+1)*n]}})
 		}
 	}
 	return a
 }
 
-// instances are the rows of a request: each a list of numbers, an object with a number for each feature, or just a number
-// where the model has one feature.
+// instances are the rows of a request: each a list of values, an object with a value for each feature, or just a value where
+// the model has one feature. Null stands for a missing value.
 type instances struct {
-	x   []float64
-	err error
+	rows Rows
+	err  error
 
 	p     *Predictor
-	at    map[string]int // positions of features; nil: not needed so far
-	given []bool         // features that the object in hand has given
+	given []bool // features that the object in hand has given
 }
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (in *instances) UnmarshalJSON(text []byte) error {
-	in.x = room(text)
+	in.rows = Rows{}
+	if in.p.Columns.numbers > 0 {
+		in.rows.X = room(text)
+	}
 	in.err = in.read(&cursor{text: text})
 	return nil
 }
 
 func (in *instances) read(c *cursor) error {
 	if c.peek() != '[' {
-		return fmt.Errorf("instances is %s; want a list of rows", c.what())
+		return bad("instances is %s; want a list of rows", c.what())
 	}
 	for i := range c.list() {
 		var err error
@@ -87,65 +91,115 @@ func (in *instances) read(c *cursor) error {
 		case '{':
 			err = in.object(c, i)
 		default:
-			err = in.number(c, i)
+			err = in.bare(c, i)
 		}
 		if err != nil {
 			return err
 		}
+		in.rows.N++
 	}
 	return nil
 }
 
 func (in *instances) list(c *cursor, i int) error {
-	before := len(in.x)
+	columns, got := in.p.Columns.all, 0
 	for j := range c.list() {
-		v, ok := c.number()
-		if !ok {
-			return fmt.Errorf("instances[%d][%d] is %s; want a number", i, j, c.what())
+		column := &surplus
+		if j < len(columns) {
+			column = &columns[j]
 		}
-		in.x = append(in.x, v)
+		v, ok := column.read(c)
+		if !ok {
+			return bad("instances[%d][%d] is %s; want %s", i, j, c.what(), column.wanted())
+		}
+		in.append(column, v)
+		got++
 	}
-	if got := len(in.x) - before; got != len(in.p.Features) {
-		return fmt.Errorf("instances[%d] has %d numbers; model %q takes %d", i, got, in.p.Model, len(in.p.Features))
+	if got != len(columns) {
+		return bad("instances[%d] has %d values; model %q takes %d", i, got, in.p.Model, len(columns))
 	}
 	return nil
+}
+
+// surplus is a column that the model does not have.
+var surplus = Column{}
+
+// append appends the next value of the row in hand.
+func (in *instances) append(column *Column, v value) {
+	if column.Category != nil {
+		in.rows.Hashes = append(in.rows.Hashes, v.hash)
+		return
+	}
+	in.rows.Missing = in.rows.Missing || v.number != v.number
+	in.rows.X = append(in.rows.X, v.number)
 }
 
 func (in *instances) object(c *cursor, i int) error {
-	if in.at == nil {
-		in.at, in.given = in.p.positions(), make([]bool, len(in.p.Features))
+	columns := in.p.Columns
+	if err := columns.fits(in.rows.N + 1); err != nil {
+		return err
+	}
+	if in.given == nil {
+		in.given = make([]bool, len(columns.all))
 	}
 	clear(in.given)
-	before := len(in.x)
-	in.x = append(in.x, make([]float64, len(in.p.Features))...)
+	x := len(in.rows.X)
+	in.rows.add(1, columns)
+	in.rows.N-- // read counts
+	if err := in.fields(c, i, nil); err != nil {
+		return err
+	}
+	if lacking := columns.lacking(in.given); len(lacking) > 0 {
+		return bad("instances[%d] lacks %s", i, quoted(lacking))
+	}
+	in.rows.Missing = in.rows.Missing || slices.ContainsFunc(in.rows.X[x:], math.IsNaN)
+	return nil
+}
+
+// maxPath bounds the names of fields in objects within objects.
+const maxPath = 4 << 10
+
+// fields reads an object. The fields of one within it have its name, a dot, and their own.
+func (in *instances) fields(c *cursor, i int, within []byte) error {
+	columns := in.p.Columns
 	for range c.object() {
 		key := c.key()
-		at, ok := in.at[string(key)]
+		if within != nil {
+			key = slices.Concat(within, []byte{'.'}, key)
+		}
+		at, ok := columns.at[string(key)]
+		if !ok && c.peek() == '{' && len(key) <= maxPath {
+			if err := in.fields(c, i, key); err != nil {
+				return err
+			}
+			continue
+		}
 		if !ok {
-			return fmt.Errorf("instances[%d] has %.100q, which is no feature; the features are %s", i, key, quoted(in.p.Features))
+			return bad("instances[%d] has %.100q, which is no feature; the features are %s", i, key, quoted(columns.names))
 		}
 		if in.given[at] {
-			return fmt.Errorf("instances[%d] has %q twice", i, key)
+			return bad("instances[%d] has %q twice", i, key)
 		}
 		in.given[at] = true
-		if in.x[before+at], ok = c.number(); !ok {
-			return fmt.Errorf("instances[%d][%q] is %s; want a number", i, key, c.what())
+		column := &columns.all[at]
+		v, ok := column.read(c)
+		if !ok {
+			return bad("instances[%d][%q] is %s; want %s", i, key, c.what(), column.wanted())
 		}
-	}
-	if missing := in.p.missing(in.given); len(missing) > 0 {
-		return fmt.Errorf("instances[%d] lacks %s", i, quoted(missing))
+		in.rows.set(columns, in.rows.N, at, v)
 	}
 	return nil
 }
 
-func (in *instances) number(c *cursor, i int) error {
-	if len(in.p.Features) == 1 {
-		if v, ok := c.number(); ok {
-			in.x = append(in.x, v)
+func (in *instances) bare(c *cursor, i int) error {
+	columns := in.p.Columns.all
+	if len(columns) == 1 {
+		if v, ok := columns[0].read(c); ok {
+			in.append(&columns[0], v)
 			return nil
 		}
 	}
-	return fmt.Errorf("instances[%d] is %s; want a list of %d numbers, or an object", i, c.what(), len(in.p.Features))
+	return bad("instances[%d] is %s; want a list of %d values, or an object", i, c.what(), len(columns))
 }
 
 // contributions are what the features of a row contribute, by name, in the order of a row.

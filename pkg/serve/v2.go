@@ -14,6 +14,7 @@ import (
 
 const (
 	inputName = "features" // of the input that takes whole rows
+	textType  = "BYTES"    // the datatype of texts
 	maxID     = 1 << 10    // bytes, as they come back
 )
 
@@ -87,10 +88,25 @@ func (s *Server) v2Model(w http.ResponseWriter, r *http.Request) {
 		p.Model,
 		[]string{p.Version},
 		"learner_" + p.Kind,
-		[]tensorInfo{{inputName, "FP64", shape{-1, len(p.Features)}}},
+		p.inputs(),
 		[]tensorInfo{{"probabilities", "FP64", shape{-1, 2}}, {"label", "INT64", shape{-1}}},
-		p.Features,
+		p.Columns.names,
 	})
+}
+
+// inputs describes the inputs of a model: one for all features, or one for each where some are categories.
+func (p *Predictor) inputs() []tensorInfo {
+	if p.Columns.categories() == 0 {
+		return []tensorInfo{{inputName, "FP64", shape{-1, len(p.Columns.all)}}}
+	}
+	all := make([]tensorInfo, len(p.Columns.all))
+	for i, c := range p.Columns.all {
+		all[i] = tensorInfo{c.Name, "FP64", shape{-1}}
+		if c.Category != nil {
+			all[i].Datatype = textType
+		}
+	}
+	return all
 }
 
 func (s *Server) v2Infer(w http.ResponseWriter, r *http.Request) {
@@ -110,10 +126,10 @@ type v2Question struct {
 }
 
 type v2Input struct {
-	Name     string  `json:"name"`
-	Shape    shape   `json:"shape"`
-	Datatype string  `json:"datatype"`
-	Data     numbers `json:"data"`
+	Name     string `json:"name"`
+	Shape    shape  `json:"shape"`
+	Datatype string `json:"datatype"`
+	Data     data   `json:"data"`
 }
 
 type v2Wanted struct {
@@ -160,7 +176,7 @@ var datatypes = map[string]datatype{
 	"FP64": {-math.MaxFloat64, math.MaxFloat64, false},
 }
 
-func (q *v2Question) rows() ([]float64, error) {
+func (q *v2Question) rows() (*Rows, error) {
 	if len(q.ID) > maxID {
 		return nil, bad("id has %d bytes; want at most %d", len(q.ID), maxID)
 	}
@@ -182,11 +198,19 @@ func (q *v2Question) rows() ([]float64, error) {
 	}
 	switch {
 	case len(q.Inputs) == 0:
-		return nil, bad("no inputs; want one of the name %q, or one for each feature", inputName)
-	case len(q.Inputs) == 1 && q.Inputs[0].Name == inputName:
-		return q.Inputs[0].rows(len(q.p.Features))
+		return nil, bad("no inputs; want %sone for each feature", q.whole())
+	case len(q.Inputs) == 1 && q.Inputs[0].Name == inputName && q.p.Columns.categories() == 0:
+		return q.Inputs[0].rows(len(q.p.Columns.all))
 	}
 	return q.columns()
+}
+
+// whole says that one input may hold whole rows, where it may.
+func (q *v2Question) whole() string {
+	if q.p.Columns.categories() > 0 {
+		return ""
+	}
+	return fmt.Sprintf("one input of the name %q, or ", inputName)
 }
 
 // names returns the outputs that there are.
@@ -201,8 +225,8 @@ func (q *v2Question) names() []string {
 // check says what is wrong with an input by itself.
 func (in *v2Input) check() error {
 	t, ok := datatypes[in.Datatype]
-	if !ok {
-		return fmt.Errorf("datatype %.100q; want FP64, FP32, FP16, BOOL, or one of INT8 to INT64 and UINT8 to UINT64", in.Datatype)
+	if !ok && in.Datatype != textType {
+		return fmt.Errorf("datatype %.100q; want FP64, FP32, FP16, BOOL, BYTES, or one of INT8 to INT64 and UINT8 to UINT64", in.Datatype)
 	}
 	if in.Data.err != nil {
 		return in.Data.err
@@ -210,8 +234,15 @@ func (in *v2Input) check() error {
 	if in.Data.bools && in.Datatype != "BOOL" {
 		return fmt.Errorf("data has truth values, which are no %s", in.Datatype)
 	}
-	for _, v := range in.Data.values {
-		if v < t.least || v > t.most || t.whole && v != math.Trunc(v) {
+	for i, v := range in.Data.values {
+		switch {
+		case v != v:
+			if in.Data.isText(i) && in.Datatype != textType {
+				return fmt.Errorf("%s is a text; want a number", in.Data.place(i))
+			}
+		case !ok:
+			return fmt.Errorf("%s is a number; want a text", in.Data.place(i))
+		case v < t.least || v > t.most || t.whole && v != math.Trunc(v):
 			return fmt.Errorf("data has %v, which is no %s", v, in.Datatype)
 		}
 	}
@@ -221,9 +252,9 @@ func (in *v2Input) check() error {
 	case len(in.Shape) != 1 && len(in.Shape) != 2:
 		return fmt.Errorf("shape has %d dimensions; want 1 or 2", len(in.Shape))
 	case in.Data.width > 0 && (len(in.Shape) != 2 || in.Data.width != in.Shape[1]):
-		return fmt.Errorf("data has lists of %d numbers, which do not fit shape %v", in.Data.width, in.Shape)
+		return fmt.Errorf("data has lists of %d values, which do not fit shape %v", in.Data.width, in.Shape)
 	case in.Shape.size(got) != got:
-		return fmt.Errorf("data has %d numbers, which do not fit shape %v", got, in.Shape)
+		return fmt.Errorf("data has %d values, which do not fit shape %v", got, in.Shape)
 	}
 	return nil
 }
@@ -240,48 +271,58 @@ func (s shape) size(most int) int {
 	return size
 }
 
-// rows returns the rows of an input that holds whole ones: n features each.
-func (in *v2Input) rows(n int) ([]float64, error) {
+// rows returns the rows of an input that holds whole ones: n numbers each.
+func (in *v2Input) rows(n int) (*Rows, error) {
 	if in.Shape[len(in.Shape)-1] != n && (n != 1 || len(in.Shape) != 1) {
 		return nil, bad("input %q has shape %v; want [rows, %d]", in.Name, in.Shape, n)
 	}
-	return in.Data.values, nil
+	if in.Datatype == textType {
+		return nil, bad("input %q has datatype %s; the features are numbers", in.Name, in.Datatype)
+	}
+	return &Rows{N: len(in.Data.values) / n, X: in.Data.values, Missing: in.Data.nulls}, nil
 }
 
 // columns returns the rows of a request with an input for each feature.
-func (q *v2Question) columns() ([]float64, error) {
-	n := len(q.p.Features)
-	at, given := q.p.positions(), make([]bool, n)
-	rows := q.Inputs[0].Shape[0]
+func (q *v2Question) columns() (*Rows, error) {
+	columns := q.p.Columns
+	given := make([]bool, len(columns.all))
+	n := q.Inputs[0].Shape[0]
 	for _, in := range q.Inputs {
-		f, ok := at[in.Name]
+		f, ok := columns.at[in.Name]
 		switch {
 		case !ok:
-			return nil, bad("input %.100q is no feature; want one input of the name %q, or one for each of the features %s", in.Name, inputName, quoted(q.p.Features))
+			return nil, bad("input %.100q is no feature; want %sone for each of the features %s", in.Name, q.whole(), quoted(columns.names))
 		case given[f]:
 			return nil, bad("input %q is given twice", in.Name)
 		case len(in.Data.values) != in.Shape[0]:
 			return nil, bad("input %q has shape %v; want [rows] or [rows, 1]", in.Name, in.Shape)
-		case in.Shape[0] != rows:
-			return nil, bad("input %q has %d rows, and %q has %d", in.Name, in.Shape[0], q.Inputs[0].Name, rows)
+		case in.Shape[0] != n:
+			return nil, bad("input %q has %d rows, and %q has %d", in.Name, in.Shape[0], q.Inputs[0].Name, n)
+		case in.Datatype == textType && columns.all[f].Category == nil:
+			return nil, bad("input %q has datatype %s; the feature is a number", in.Name, in.Datatype)
 		}
 		given[f] = true
 	}
-	if missing := q.p.missing(given); len(missing) > 0 {
-		return nil, bad("no input for %s", quoted(missing))
+	if lacking := columns.lacking(given); len(lacking) > 0 {
+		return nil, bad("no input for %s", quoted(lacking))
 	}
-	x := make([]float64, rows*n)
+	if err := columns.fits(n); err != nil {
+		return nil, err
+	}
+	rows := &Rows{Missing: slices.Contains(given, false)}
+	rows.add(n, columns)
 	for _, in := range q.Inputs {
-		f := at[in.Name]
-		for row, v := range in.Data.values {
-			x[row*n+f] = v
+		f := columns.at[in.Name]
+		rows.Missing = rows.Missing || in.Data.nulls
+		for i := range n {
+			rows.set(columns, i, f, in.Data.of(&columns.all[f], i))
 		}
 	}
-	return x, nil
+	return rows, nil
 }
 
 func (q *v2Question) answer(prob []float64, e *explanation) any {
-	rows, n := len(prob), len(q.p.Features)
+	rows, n := len(prob), len(q.p.Columns.all)
 	both, labels := make([]float64, 0, 2*rows), make([]int, rows)
 	for i, v := range prob {
 		both = append(both, 1-v, v)
@@ -295,7 +336,7 @@ func (q *v2Question) answer(prob []float64, e *explanation) any {
 		all = append(all,
 			v2Output{"base", "FP64", shape{rows}, e.base},
 			v2Output{"contributions", "FP64", shape{rows, n}, e.contributions},
-			v2Output{"features", "BYTES", shape{n}, q.p.Features})
+			v2Output{"features", "BYTES", shape{n}, q.p.Columns.names})
 	}
 	a := v2Answer{Model: q.p.Model, Version: q.p.Version, ID: q.ID, Outputs: all}
 	if len(q.Outputs) > 0 {

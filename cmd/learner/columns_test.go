@@ -1,0 +1,106 @@
+package main
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"learner/pkg/record"
+	"learner/pkg/serve"
+	"learner/pkg/sgd"
+	"learner/pkg/train"
+)
+
+// mixedSnapshot returns a model that has learned rows with a number, a category, and another number, and the numbers of
+// categories then. The label is most often 1 in Bonn, and where there is no score.
+func mixedSnapshot(t *testing.T, spec string) (*train.Snapshot, *record.Slots) {
+	t.Helper()
+	specs, err := sgd.ParseModels(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layout := record.NewLayout([]record.Column{{Name: "age"}, {Name: "city", Kind: record.Categorical}, {Name: "user.score"}})
+	slots, err := record.NewSlots(12, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	placer, city := record.NewPlacer(layout, slots, true, nil), record.NewHasher("city")
+	shape := &record.Shape{Columns: layout.Columns}
+	const n = 2000
+	rows := sgd.Rows{Width: 2, Missing: true}
+	r := rand.New(rand.NewPCG(3, 5))
+	for range n {
+		cities, y := []string{"Bonn", "Ulm", ""}, 0.0
+		at := r.IntN(3)
+		row := record.Row{Shape: shape, X: []float64{r.NormFloat64(), r.NormFloat64()}, Hashes: []uint64{0}}
+		if cities[at] != "" {
+			row.Hashes[0] = city.Text([]byte(cities[at]))
+		}
+		odds := row.X[0]
+		if at == 0 {
+			odds += 3
+		}
+		if r.IntN(4) == 0 {
+			row.X[1] = math.NaN()
+			odds += 2
+		}
+		if r.Float64() < 1/(1+math.Exp(2-odds)) {
+			y = 1
+		}
+		rows.X, rows.Sparse, _ = placer.Place(rows.X, rows.Sparse, row, false)
+		rows.SparseEnd, rows.Y = append(rows.SparseEnd, len(rows.Sparse)), append(rows.Y, y)
+	}
+	m := specs[0].New(2, 1)
+	m.Learn(&rows, make([]float64, n))
+	return &train.Snapshot{
+		Model: specs[0].Name, Records: n, Features: 2, Layout: layout, Predictor: m.Snapshot(),
+	}, slots
+}
+
+// TestColumnsAsked holds what is asked for by columns against what the model answers for numbers and sparse features.
+func TestColumnsAsked(t *testing.T) {
+	t.Parallel()
+	for _, spec := range []string{"logistic", "mix"} {
+		s, slots := mixedSnapshot(t, spec)
+		c := newAskedColumns(s.Layout, slots, defaults(t).columnNames(s.Layout))
+		city, none := record.NewHasher("city"), math.NaN()
+		number := func(hash uint64) int32 { return slots.Find(hash) }
+		bonn := number(city.Text([]byte("Bonn")))
+		noScore, noCity := number(record.NewHasher("user.score").Missing()), number(city.Missing())
+		rows := &serve.Rows{
+			N: 4, X: []float64{1, 2, -1, none, none, 0, 0, 0}, Missing: true,
+			Hashes: []uint64{city.Text([]byte("Bonn")), 0, city.Text([]byte("nowhere")), city.Text([]byte("Bonn"))},
+		}
+		sparse := [][]int32{{bonn}, {noScore, noCity}, nil, {bonn}}
+		x, got, ends := c.place(rows)
+		prob := make([]float64, rows.N)
+		sgd.PredictRows(s.Predictor, prob, x, got, ends)
+		for i := range prob {
+			var want [1]float64
+			row := rows.X[2*i : 2*i+2]
+			s.Predictor.Predict(want[:], row, sparse[i])
+			if prob[i] != want[0] {
+				t.Errorf("%s, row %d: %v, want %v", spec, i, prob[i], want[0])
+			}
+			parts := make([]float64, 2+len(sparse[i]))
+			wantBase := sgd.Explain(s.Predictor, parts, row, sparse[i])
+			wants := []float64{parts[0], 0, parts[1]}
+			switch i {
+			case 0, 3:
+				wants[1] = parts[2]
+			case 1:
+				wants[1], wants[2] = parts[3], parts[1]+parts[2]
+			}
+			contributions := []float64{9, 9, 9}
+			base := c.explain(contributions, s.Predictor, rows, i)
+			for column, v := range contributions {
+				if math.Abs(v-wants[column]) > 1e-12 || base != wantBase {
+					t.Errorf("%s, row %d, column %d: %v, want %v; base %v, want %v", spec, i, column, v, wants[column], base, wantBase)
+				}
+			}
+		}
+		if prob[3] < prob[2]+0.2 {
+			t.Errorf("%s: %v in Bonn, %v nowhere", spec, prob[3], prob[2])
+		}
+	}
+}
