@@ -45,6 +45,9 @@ type status struct {
 	Stability []featureStatus  `json:"stability"`
 	Events    []eventStatus    `json:"events"` // the newest, oldest first
 	Skipped   skippedStatus    `json:"skipped"`
+
+	Categories *categoryStatus `json:"categories"`        // null: nothing is known yet
+	Columns    []columnStatus  `json:"columns,omitempty"` // the first of features
 }
 
 // replayStatus says how much of a range is learned, in offsets.
@@ -94,15 +97,21 @@ type modelStatus struct {
 // wholeStatus gathers what /api/status shows.
 func (s *service) wholeStatus() status {
 	st := s.status()
-	for i, snapshot := range s.snapshots() {
+	t := s.trainer()
+	if t == nil {
+		return st
+	}
+	progress := t.Progress()
+	st.Columns = s.cfg.columnsStatus(&progress)
+	for i, snapshot := range t.Snapshots() {
 		if snapshot != nil && i < len(st.Models) {
-			st.Models[i].Effects = s.effects.of(snapshot, s.cfg)
+			st.Models[i].Effects = s.effects.of(snapshot, s.cfg, t.Slots(), progress.Missing)
 		}
 	}
 	return st
 }
 
-// status gathers what /api/status shows but the models' effects, which can be long.
+// status gathers what /api/status shows but the columns and the models' effects, which can be long.
 func (s *service) status() status {
 	reasons := s.unready()
 	st := status{
@@ -148,6 +157,9 @@ func (s *service) status() status {
 			m.Test = st.Test.models[m.Name]
 		}
 		st.Models = append(st.Models, m)
+	}
+	if t := s.trainer(); t != nil {
+		st.Categories = categoriesStatus(t.Slots().Occupancy())
 	}
 	if c := s.comparison(); c != nil {
 		st.compare(c, s.cfg, s.layout())

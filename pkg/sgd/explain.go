@@ -49,12 +49,12 @@ func Effects(p Predictor, dst []float64) {
 	}
 }
 
-// SparseEffects stores in dst, which has a place for each sparse feature, by how much the answer's log-odds for a row of running
-// means rise with that feature alone. A feature that the model has not met has no effect.
-func SparseEffects(p Predictor, dst []float64) {
+// SparseEffects stores in dst, which has a place for each of the sparse features, by how much the answer's log-odds for a row of
+// running means rise with that feature alone. A feature that the model has not met has no effect.
+func SparseEffects(p Predictor, dst []float64, sparse []int32) {
 	base := logOdds(p, nil, nil)
 	for i := range dst {
-		dst[i] = logOdds(p, nil, []int32{int32(i)}) - base
+		dst[i] = logOdds(p, nil, sparse[i:i+1]) - base
 	}
 }
 
