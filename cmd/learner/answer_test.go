@@ -146,8 +146,24 @@ func TestPredictionsOverHTTP(t *testing.T) {
 				!strings.HasPrefix(got.Error, `instances[0] has "column 0", which is no feature; the features are "column 1"`) {
 				t.Errorf("the label for a feature: %d %s", code, got.Error)
 			}
-			if got := sum(r.metrics(), "learner_predictions_total", `model="plain"`); got != 200 {
-				t.Errorf("a %s counts %v predictions, want 200", role, got)
+			lacking := make([]float64, 18)
+			for i := range lacking {
+				lacking[i] = math.NaN()
+			}
+			lacking[1] = 1.5
+			want := make([]float64, 1)
+			sgd.PredictRows(r.restored(&specs[1], 18), want, lacking, nil, nil)
+			if code, got := r.ask("/v1/models/plain:predict", `{"instances":[[null,1.5`+strings.Repeat(",null", 16)+`]]}`); code != 200 || !slices.Equal(got.Predictions, want) {
+				t.Errorf("a row of one feature: %d %s %v, want %v", code, got.Error, got.Predictions, want)
+			}
+			if got := sum(r.metrics(), "learner_predictions_total", `model="plain"`); got != 201 {
+				t.Errorf("a %s counts %v predictions, want 201", role, got)
+			}
+			if got := sum(r.metrics(), "learner_columns", `kind="number"`); got != 18 {
+				t.Errorf("a %s has %v columns of numbers, want 18", role, got)
+			}
+			if st := r.status(); len(st.Columns) != 18 || st.Columns[0] != (columnStatus{"column 1", "number", 0}) || st.Categories.Used != 0 {
+				t.Errorf("a %s shows columns %v and categories %v", role, st.Columns, st.Categories)
 			}
 		}
 

@@ -78,7 +78,7 @@ func TestColumnsAsked(t *testing.T) {
 		for i := range prob {
 			var want [1]float64
 			row := rows.X[2*i : 2*i+2]
-			s.Predictor.Predict(want[:], row, sparse[i])
+			sgd.PredictRows(s.Predictor, want[:], row, sparse[i], []int{len(sparse[i])})
 			if prob[i] != want[0] {
 				t.Errorf("%s, row %d: %v, want %v", spec, i, prob[i], want[0])
 			}

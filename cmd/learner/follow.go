@@ -131,6 +131,7 @@ func (s *service) standbyOf(c *checkpoint.Checkpoint) *followed {
 	f.trainer, f.snapshots, f.comparison, f.twin = trainer, trainer.Snapshots(), trainer.Comparison(), trainer.Twin()
 	s.metrics.Lineage(c.ID.Lineage, c.ID.Sequence)
 	s.compared(f.comparison, trainer.Layout())
+	s.columnMetrics(trainer)
 	return f
 }
 

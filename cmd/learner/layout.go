@@ -130,3 +130,12 @@ func collisions(o record.Occupancy) float64 {
 	}
 	return (o.Categories - float64(o.Used)) / o.Categories
 }
+
+// columnMetrics brings the gauges of columns and categories up to date.
+func (s *service) columnMetrics(t *train.Trainer) {
+	if layout := t.Layout(); layout != nil {
+		s.metrics.Columns(layout.Width, layout.Features()-layout.Width)
+	}
+	o := t.Slots().Occupancy()
+	s.metrics.Categories(o.Slots, o.Used, collisions(o))
+}

@@ -23,6 +23,7 @@ type observer struct {
 	mu       sync.Mutex
 	last     map[int32]time.Time // per partition, the timestamp of the last record learned
 	informed map[string]int      // by model, the number of features that the metrics tell
+	told     *train.Progress     // what the metrics of columns tell; nil: nothing yet
 }
 
 func newObserver(s *service) *observer {
@@ -70,6 +71,29 @@ func (o *observer) Published(snapshot *train.Snapshot) {
 	}
 }
 
+// columns brings the metrics of columns and categories up to date. What is there at the first call, because it was restored, is
+// not counted.
+func (o *observer) columns(t *train.Trainer) {
+	now := t.Progress()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if before := o.told; before != nil {
+		if before.Features() > 0 {
+			o.ColumnsAdded(now.Features() - before.Features())
+		}
+		o.MissingValues(sumOf(now.Missing) - sumOf(before.Missing))
+	}
+	o.told = &now
+	o.service.columnMetrics(t)
+}
+
+func sumOf(counts []uint64) (sum uint64) {
+	for _, n := range counts {
+		sum += n
+	}
+	return sum
+}
+
 // Happened implements train.Observer.
 func (o *observer) Happened(e train.Event) {
 	s := o.service
@@ -86,6 +110,10 @@ func (o *observer) Happened(e train.Event) {
 			fields = append(fields, zap.String("feature", s.cfg.numberName(s.layout(), e.Feature)))
 		}
 		s.log.Warn("drift", fields...)
+	case train.SchemaMet:
+		if e.Schema != "" {
+			s.metrics.SchemaMet()
+		}
 	}
 }
 

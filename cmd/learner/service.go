@@ -241,6 +241,7 @@ func (s *service) learn(service, ctx context.Context, t *consumer.Tenure) error 
 	if err != nil {
 		return err
 	}
+	observer.columns(trainer)
 	reader := s.client.NewReader(consumer.ReaderConfig{
 		Topic: s.cfg.TrainTopic, Start: positions(from), Decoder: s.decoder, Workers: s.turns.Cores(), Turns: s.turns, Logger: s.log,
 		Keep: s.cfg.DeadLetterTopic != "", Throttled: s.metrics.Throttled, Failed: s.fetchFailed,
@@ -332,6 +333,7 @@ func (s *service) scraped(next http.Handler) http.Handler {
 				s.metrics.Lag(p.Partition, p.Records, float64(p.Behind), p.OpenTransaction)
 				s.metrics.RangeEnd(p.Partition, p.End)
 			}
+			t.observer.columns(t.trainer)
 		}
 		s.metrics.Ready(len(s.unready()) == 0)
 		next.ServeHTTP(w, r)

@@ -44,6 +44,7 @@ type Metrics struct {
 	restarts        *prometheus.CounterVec
 	checkpoints     checkpointSeries
 	deadLetters     deadLetterSeries
+	columns         columnSeries
 
 	// Models and their scores.
 	info      *prometheus.GaugeVec
@@ -73,6 +74,7 @@ func New(reg prometheus.Registerer, cfg Config) *Metrics {
 	m.newConsuming(c, cfg)
 	m.newCheckpoints(c, cfg)
 	m.newDeadLetters(c)
+	m.newColumns(c)
 	m.newLearning(c)
 	m.newComparing(c)
 	m.newScoring(c)

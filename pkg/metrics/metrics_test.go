@@ -314,6 +314,56 @@ func TestLearning(t *testing.T) {
 	}
 }
 
+func TestColumns(t *testing.T) {
+	m, reg := newMetrics(t)
+	const start = `# TYPE learner_columns gauge
+		learner_columns{kind="category"} 0
+		learner_columns{kind="number"} 0
+		# TYPE learner_category_slots gauge
+		learner_category_slots{state="free"} 0
+		learner_category_slots{state="used"} 0
+		# TYPE learner_category_collision_ratio gauge
+		learner_category_collision_ratio NaN
+		# TYPE learner_columns_added_total counter
+		learner_columns_added_total 0
+		# TYPE learner_missing_values_total counter
+		learner_missing_values_total 0
+		# TYPE learner_schemas_met_total counter
+		learner_schemas_met_total 0
+		# TYPE learner_schema_registry_requests_total counter
+		learner_schema_registry_requests_total{result="error"} 0
+		learner_schema_registry_requests_total{result="not_found"} 0
+		learner_schema_registry_requests_total{result="ok"} 0
+		# TYPE learner_schema_pending gauge
+		learner_schema_pending 0
+		`
+	expect(t, reg, start)
+	m.Columns(18, 2)
+	m.Categories(256, 56, 0.125)
+	m.ColumnsAdded(3)
+	m.ColumnsAdded(0)
+	m.MissingValues(40)
+	m.MissingValues(2)
+	m.SchemaMet()
+	m.SchemaRequested("ok")
+	m.SchemaRequested("not_found")
+	m.SchemaRequested("not_found")
+	m.SchemasPending(4)
+	expect(t, reg, strings.NewReplacer(
+		`kind="category"} 0`, `kind="category"} 2`, `kind="number"} 0`, `kind="number"} 18`,
+		`state="free"} 0`, `state="free"} 200`, `state="used"} 0`, `state="used"} 56`, "ratio NaN", "ratio 0.125",
+		"added_total 0", "added_total 3", "values_total 0", "values_total 42", "met_total 0", "met_total 1",
+		`result="not_found"} 0`, `result="not_found"} 2`, `result="ok"} 0`, `result="ok"} 1`, "pending 0", "pending 4",
+	).Replace(start))
+
+	// A model whose rows have grown is told of anew; the series of fewer features is gone.
+	m.ModelInfo("logistic", "logistic", 18, 2, "auto")
+	m.ModelInfo("logistic", "logistic", 20, 2, "auto")
+	expect(t, reg, `# TYPE learner_model_info gauge
+		learner_model_info{algorithm="logistic",classes="2",features="20",format="auto",model="logistic"} 1
+		`)
+}
+
 func TestComparing(t *testing.T) {
 	m, reg := newMetrics(t)
 	m.Champion("logistic")
