@@ -33,6 +33,8 @@ var mayBeEmpty = map[string]string{
 	"Rebalances":       "the group is complete before the first scrape",
 	"Drift":            "the events of the demo do not drift",
 	"Champion changes": "the first model leads",
+
+	"Categories that share a slot": "the events of the demo have no categories",
 }
 
 // livePatience is how long every query may take to have an answer: the slowest waits for two frozen twins.
