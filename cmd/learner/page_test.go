@@ -7,12 +7,19 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"go.uber.org/zap"
 
 	"learner/internal/broker"
+	"learner/pkg/metrics"
+	"learner/pkg/serve"
+	"learner/pkg/sgd"
+	"learner/pkg/train"
 )
 
 // none of these lines is a fault of the page: the browser itself writes them when a server is away, or has no place.
@@ -35,7 +42,7 @@ func TestPage(t *testing.T) {
 	b.shows("no records", map[string]string{
 		"#role": "holder", "#tile-accuracy .value": "–", "#tile-rate": "0 learned", "#tile-lag": "0 records",
 		"#charts .chart:first-child .empty": "Nothing measured yet", "#calibration-note": "Nothing measured yet.",
-		"#drift": "ADWIN", "#events": "no change of champion, no drift", "#reasons": "Caught up",
+		"#drift": "ADWIN", "#events": "no change of champion, no drift, no new schema", "#reasons": "Caught up",
 	})
 
 	c.produce(t, c.train, lines[:1])
@@ -171,6 +178,68 @@ func TestPageWhileConnecting(t *testing.T) {
 	}
 	_ = silent.Close()
 	s.stop()
+}
+
+// TestPageOfColumns opens the page of a service whose records have columns of categories, that are missing here and there, and
+// change with a schema.
+func TestPageOfColumns(t *testing.T) {
+	t.Parallel()
+	b := startBrowser(t)
+	event := eventStatus{Event: train.Event{Record: 250, Kind: train.SchemaMet, Schema: "Avro schema 7", Added: "city", Lacks: "age"}}
+	var learned atomic.Int64
+	short := func() any {
+		return status{
+			Started: time.Unix(0, 0), Role: "holder", Ready: true, CaughtUp: true, Features: 3, Reasons: []string{}, Partitions: []partition{},
+			Models:    []modelStatus{{Name: "logistic", Kind: "logistic", Champion: true, Records: 1000, Effects: []effect{{"age missing", 0.5}}}},
+			Baselines: []baselineStatus{}, Drift: []driftStatus{}, Stability: []featureStatus{}, Events: []eventStatus{event},
+			Skipped:    skippedStatus{Train: map[string]int64{}, Test: map[string]int64{}},
+			Categories: &categoryStatus{Slots: 4096, Used: 12, Categories: 12, Collisions: 0.01},
+		}
+	}
+	server := serve.New(serve.Config{
+		Addr: "127.0.0.1:0", Alive: func() error { return nil }, Unready: func() []string { return nil }, Models: &service{specs: []sgd.Spec{{Name: "logistic"}}},
+		Status: func() any {
+			st := short().(status)
+			st.Columns = []columnStatus{{"age", "number", 250}, {"<b>score", "number", 0}, {"city", "category", 5}}
+			return st
+		},
+		Live: serve.Live{Status: short, Baselines: []string{}, Sample: func() serve.Sample {
+			return serve.Sample{Records: uint64(learned.Add(100)), Models: []serve.Point{{}}}
+		}},
+		Metrics: http.NotFoundHandler(), Observer: metrics.New(prometheus.NewRegistry(), metrics.Config{}), Log: zap.NewNop(),
+	})
+	if err := server.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+
+	b.look(1280, "light")
+	b.open("http://" + server.Addr().String() + "/")
+	const said = "Avro schema 7: new columns city, without age"
+	b.waitFor(`document.querySelector(".plot").getAttribute("aria-label").includes("` + said + `")`)
+	b.waitFor(`document.querySelectorAll("#columns tbody tr").length === 3`)
+	if faults := b.reported(); len(faults) > 0 {
+		t.Fatalf("the page reports %q", faults)
+	}
+	b.shows("columns", map[string]string{
+		"#events":                        "record 250: " + said,
+		"#columns-note":                  "Columns: 3, 1 of them of categories; 12 of 4,096 slots are used",
+		"#columns tbody tr":              "agenumbers25.0 %",
+		"#columns tbody tr:nth-child(2)": "<b>scorenumbers0.0 %",
+		"#columns tbody tr:nth-child(3)": "citycategories0.5 %",
+		"#effects li .name":              "age missing",
+	})
+	if hidden := eval[bool](b, `document.querySelector("#columns-box").hidden || !document.querySelector("#columns-box").open`); hidden {
+		t.Error("the columns are hidden")
+	}
 }
 
 // shows checks that the first elements of selectors have certain texts in them.

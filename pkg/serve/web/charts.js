@@ -8,6 +8,7 @@ import { clock, count, duration, known, none, score, short } from "./format.js";
 const height = 176;
 const gap = 45_000; // milliseconds between two samples that no line crosses
 const dashes = [[6, 4], [2, 3], [10, 3, 2, 3]];
+const markColors = { champion: "--accent", drift: "--warn", schema: "--good" };
 const titles = { majority: "majority class", last_label: "last label", frozen_twin: "frozen twin" };
 
 export const baselineName = (name) => titles[name] ?? name;
@@ -96,7 +97,7 @@ class Chart {
         { ...axis, size: 26, space: 76, values: (u, splits, i, space, step) => splits.map((t) => clock(t * 1000, step < 60)) },
         { ...axis, size: 44, space: 28, values: this.spec.ticks },
       ],
-      hooks: { setCursor: [() => this.read()] },
+      hooks: { setCursor: [() => this.read()], draw: [(u) => this.mark(u)] },
     }, [[], ...this.lines.map(() => [])], this.plot);
   }
 
@@ -118,11 +119,30 @@ class Chart {
     this.summarise(data);
   }
 
+  // mark draws a line where something happened.
+  mark(u) {
+    const { ctx, bbox } = u;
+    ctx.save();
+    ctx.lineWidth = devicePixelRatio;
+    ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
+    for (const m of this.view.marks) {
+      const x = u.valToPos(m.time, "x", true);
+      if (x < bbox.left || x > bbox.left + bbox.width) continue;
+      ctx.strokeStyle = colors.of(markColors[m.kind] ?? "--muted");
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+    }
+    ctx.restore();
+  }
+
   // read writes the values at the cursor, or the newest, into the legend.
   read() {
     if (!this.u) return;
     const times = this.u.data[0], at = this.u.cursor.idx ?? times.length - 1;
-    setText(this.time, this.u.cursor.idx != null && times.length ? clock(times[at] * 1000) : "");
+    const happened = this.view.marks.filter((m) => m.time === times[at]).map((m) => ": " + m.text);
+    setText(this.time, this.u.cursor.idx != null && times.length ? clock(times[at] * 1000) + happened.join("") : "");
     this.values.forEach(({ value }, i) => setText(value, this.spec.format(this.u.data[i + 1][at])));
   }
 
@@ -135,6 +155,7 @@ class Chart {
       const f = this.spec.format;
       return `${line.name} from ${f(values[0])} to ${f(values.at(-1))}, lowest ${f(Math.min(...values))}, highest ${f(Math.max(...values))}`;
     });
+    for (const m of this.view.marks) if (m.time >= from) lines.push(`${clock(m.time * 1000)} ${m.text}`);
     this.plot.setAttribute("aria-label", `${this.spec.title}, last ${duration(this.view.seconds)}: ${lines.join("; ")}.`);
   }
 }
@@ -143,13 +164,14 @@ export class Charts {
   constructor(parent, buttons) {
     this.seconds = 900;
     this.samples = [];
+    this.marks = []; // what happened: a time of a sample, in seconds, a kind, and a text
     this.charts = specs.map((spec) => new Chart(spec, this));
     parent.append(...this.charts.map((c) => c.root));
     for (const button of buttons) {
       button.addEventListener("click", () => {
         this.seconds = Number(button.dataset.seconds);
         for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
-        this.show(this.samples);
+        for (const c of this.charts) c.show(this.samples);
       });
     }
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
@@ -168,8 +190,14 @@ export class Charts {
     for (const c of this.charts) c.build(names);
   }
 
-  show(samples) {
+  // show draws samples, and where in them events happened: a sample is the first of so many records.
+  show(samples, events) {
     this.samples = samples;
+    this.marks = [];
+    for (const e of events) {
+      const at = samples.findIndex((s) => s.records >= e.record);
+      if (at > 0) this.marks.push({ ...e, time: samples[at].time / 1000 });
+    }
     for (const c of this.charts) c.show(samples);
   }
 }

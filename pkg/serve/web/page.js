@@ -3,7 +3,7 @@
 import { Charts } from "./charts.js";
 import { byId, setClass, setText } from "./dom.js";
 import { clock, known } from "./format.js";
-import { render } from "./tables.js";
+import { eventText, render } from "./tables.js";
 
 const most = 3000;         // samples held; with more, the history is asked for anew, which is coarser where it is old
 const pollEvery = 2000;    // milliseconds, while there is no stream
@@ -69,7 +69,7 @@ function draw() {
   drawing = true;
   requestAnimationFrame(() => {
     drawing = false;
-    if (names) charts.show(samples);
+    if (names) charts.show(samples, (status?.events ?? []).map((e) => ({ record: e.record, kind: e.kind, text: eventText(e) })));
     if (status) render(status, pace());
   });
 }

@@ -5,6 +5,7 @@ import { byId, element, keyed, setClass, setText, svg, Table } from "./dom.js";
 import { count, duration, known, none, percent, plural, score, signed } from "./format.js";
 
 const shownEffects = 20;
+const manyColumns = 20; // that are not shown unless they are asked for
 
 const number = (name, format) => (item) => format(item[name]);
 const tested = (name) => (item) => score(item.test?.[name]);
@@ -186,15 +187,19 @@ function service(st) {
   setText(byId("build"), `learner ${st.build.version} ${(st.build.revision ?? "").slice(0, 12)}`);
 }
 
-function eventText(e) {
+export function eventText(e) {
   if (e.kind === "champion") return `champion ${e.before} → ${e.champion}`;
+  if (e.kind === "schema") {
+    const changes = [e.added && `new columns ${e.added}`, e.lacks && `without ${e.lacks}`].filter(Boolean).join(", ");
+    return [e.schema, changes].filter(Boolean).join(": ");
+  }
   const where = e.feature ? `feature ${e.feature}` : e.signal === "excess" ? "the twin's excess loss" : "the champion's loss";
   return `drift in ${where}: ${detectors[e.detector] ?? e.detector} ${score(e.score)}`;
 }
 
 function events(st) {
   const all = st.events.map((e, i) => ({ key: `${e.record} ${e.kind} ${i}`, text: `record ${count(e.record)}: ${eventText(e)}` })).reverse();
-  keyed(byId("events"), all.length ? all : [{ key: "", text: "no change of champion, no drift" }], (e) => e.key,
+  keyed(byId("events"), all.length ? all : [{ key: "", text: "no change of champion, no drift, no new schema" }], (e) => e.key,
     () => element("li"), (li, e) => setText(li, e.text));
 }
 
@@ -214,7 +219,30 @@ export function render(st, pace) {
     .sort((a, b) => b.population_stability_index - a.population_stability_index).slice(0, 5), (f) => f.feature);
   service(st);
   events(st);
+  columnsOf(st, champion);
   one(st, champion);
+}
+
+const columns = new Table("columns", [
+  { title: "Column", left: true, fill: number("name", String) },
+  { title: "Values", left: true, fill: (c) => c.kind === "category" ? "categories" : "numbers" },
+  { title: "Missing", fill: (c, cell) => { setClass(cell, c.share ? "" : "zero"); return percent(c.share); } },
+], "None.");
+
+// columnsOf shows the columns of rows where they say something: they have names, or values of them are missing.
+function columnsOf(st, champion) {
+  const all = st.columns, box = byId("columns-box");
+  if (!all) return; // an event, which leaves them out
+  const useful = all.some((c) => /\D/.test(c.name) || c.missing_records > 0);
+  if (box.hidden && useful) box.open = all.length <= manyColumns;
+  box.hidden = !useful;
+  if (!useful) return;
+  const categories = all.filter((c) => c.kind === "category").length, slots = st.categories;
+  let text = all.length < st.features ? `the first ${count(all.length)} of ${count(st.features)}` : count(all.length);
+  if (categories) text += `, ${count(categories)} of them of categories; ${count(slots.used)} of ${count(slots.slots)} slots are used`;
+  setText(byId("columns-note"), `Columns: ${text}`);
+  const records = Math.max(1, champion?.records ?? 0);
+  columns.show(all.map((c) => ({ ...c, share: Math.min(1, c.missing_records / records) })), (c) => c.name);
 }
 
 // One model: the champion until another is chosen.
@@ -295,7 +323,7 @@ function features(st, m) {
   button.hidden = list.length <= shownEffects;
   button.setAttribute("aria-expanded", String(all));
   setText(button, all ? `Show the first ${shownEffects}` : `Show all ${count(list.length)}`);
-  setText(byId("effects-note"), list.length || !st.features ? "Log-odds of the answer when the feature alone stands one deviation above its mean."
+  setText(byId("effects-note"), list.length || !st.features ? "Log-odds of the answer when the feature alone stands one deviation above its mean, or is missing."
     : st.features > 784 ? "Not shown for rows of more than 784 features." : "Not known yet.");
   keyed(byId("effects"), shown, (e) => e.feature, () => element("li", {},
     element("span", { class: "name" }), element("span", { class: "signed", "aria-hidden": "true" }, element("span")), element("span", { class: "number" })),
