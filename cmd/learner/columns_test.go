@@ -1,9 +1,16 @@
 package main
 
 import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
+
+	"github.com/cespare/xxhash/v2"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"learner/pkg/record"
 	"learner/pkg/serve"
@@ -101,6 +108,54 @@ func TestColumnsAsked(t *testing.T) {
 		}
 		if prob[3] < prob[2]+0.2 {
 			t.Errorf("%s: %v in Bonn, %v nowhere", spec, prob[3], prob[2])
+		}
+	}
+}
+
+// TestFormatsOfCategories finds the sparse feature of a category by what an ONNX file says of it, as its reader would.
+func TestFormatsOfCategories(t *testing.T) {
+	t.Parallel()
+	s, slots := mixedSnapshot(t, "logistic")
+	cfg := defaults(t)
+	cfg.HashBits = 12
+	data, err := cfg.onnx(sgd.Spec{Name: "logistic", Kind: "logistic"}, s, slots, "lineage")
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(key string, to any) {
+		entry := append([]byte{1<<3 | 2, byte(len(key))}, key...) // the key, and then the value, of an entry of the metadata
+		entry = append(entry, 2<<3|2)
+		value, _ := protowire.ConsumeBytes(data[bytes.LastIndex(data, entry)+len(entry):]) // metadata comes last
+		if err := json.Unmarshal(value, to); err != nil {
+			t.Fatalf("%s is %q: %v", key, value, err)
+		}
+	}
+	var features []string
+	var columns []record.Column
+	var hash hashDocument
+	var known []int64
+	read("features", &features)
+	read("columns", &columns)
+	read("hash", &hash)
+	read("slots", &known)
+	if !slices.Equal(features, []string{"age", "user.score"}) || !slices.Equal(columns, s.Layout.Columns) {
+		t.Errorf("features %q, columns %v", features, columns)
+	}
+	slot := func(column string, value uint64) int64 {
+		text := binary.LittleEndian.AppendUint64(nil, xxhash.Sum64String(column))
+		return int64(xxhash.Sum64(binary.LittleEndian.AppendUint64(text, value)) >> (64 - hash.Bits))
+	}
+	city := record.NewHasher("city")
+	for name, c := range map[string]struct {
+		slot int64
+		want int32
+	}{
+		"Bonn":    {slot("city", xxhash.Sum64String("Bonn")), slots.Find(city.Text([]byte("Bonn")))},
+		"Ulm":     {slot("city", xxhash.Sum64String("Ulm")), slots.Find(city.Text([]byte("Ulm")))},
+		"no city": {slot("city", math.MaxUint64), slots.Find(city.Missing())},
+	} {
+		if at := slices.Index(known, c.slot); at < 0 || int32(at) != c.want {
+			t.Errorf("%s is feature %d by the file, and is %d", name, at, c.want)
 		}
 	}
 }

@@ -211,12 +211,12 @@ func (f *exportForm) onnx(e *exporting, specs []sgd.Spec) ([]byte, error) {
 	if i < 0 {
 		return nil, fmt.Errorf("model %q is none of LEARNER_MODELS=%s, which says what it is made of", f.model, e.cfg.Models)
 	}
-	snapshot, err := e.cfg.snapshotOf(e.checkpoint, specs[i])
+	snapshot, slots, err := e.cfg.snapshotOf(e.checkpoint, specs[i])
 	if err != nil {
 		return nil, err
 	}
 	e.part = fmt.Sprintf("model %s of ", f.model)
-	return e.cfg.onnx(specs[i], snapshot, e.checkpoint.ID.Lineage)
+	return e.cfg.onnx(specs[i], snapshot, slots, e.checkpoint.ID.Lineage)
 }
 
 // summary says what was written where.

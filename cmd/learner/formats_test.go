@@ -208,7 +208,7 @@ func answers(t *testing.T, cfg *Config, c *checkpoint.Checkpoint, model string, 
 		t.Fatal(err)
 	}
 	i := slices.IndexFunc(specs, func(s sgd.Spec) bool { return s.Name == model })
-	snapshot, err := cfg.snapshotOf(c, specs[i])
+	snapshot, _, err := cfg.snapshotOf(c, specs[i])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,13 +60,18 @@ func NewHasher(column string) Hasher { return Hasher(xxhash.Sum64String(column))
 // Text returns the hash of a value; never 0, which stands for a missing one in blocks.
 func (h Hasher) Text(value []byte) uint64 { return h.of(xxhash.Sum64(value)) }
 
-// Number returns the hash of a number: that of its shortest text, so that 10, 10.0, and "10" are one category.
+// Number returns the hash of a number: that of its shortest text, so that 10, 10.0, and "10" are one category. Only from 1e21 on,
+// and below 1e-6, that has an exponent.
 func (h Hasher) Number(v float64) uint64 {
 	var text [32]byte
 	if v == 0 {
 		v = 0 // no sign
 	}
-	return h.Text(strconv.AppendFloat(text[:0], v, 'g', -1, 64))
+	format := byte('f')
+	if size := math.Abs(v); size != 0 && (size < 1e-6 || size >= 1e21) {
+		format = 'e'
+	}
+	return h.Text(strconv.AppendFloat(text[:0], v, format, -1, 64))
 }
 
 // Missing returns the hash that stands for "the column has no value".

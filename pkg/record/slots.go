@@ -59,6 +59,17 @@ func (s *Slots) Find(hash uint64) int32 { return s.number[hash>>s.shift].Load() 
 // Met returns all slots that have a number, in order; not to be changed. It is for the goroutine that adds.
 func (s *Slots) Met() []int64 { return s.met[:len(s.met):len(s.met)] }
 
+// Known returns what Met does, for any goroutine.
+func (s *Slots) Known() []int64 {
+	known := make([]int64, s.count.Load())
+	for slot := range s.number {
+		if n := int(s.number[slot].Load()); n > 0 && n <= len(known) {
+			known[n-1] = int64(slot)
+		}
+	}
+	return known
+}
+
 // Occupancy says how full a table of slots is.
 type Occupancy struct {
 	Slots int // in all
