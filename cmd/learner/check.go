@@ -179,15 +179,15 @@ func (c *Config) registryURLs() []string {
 	return urls
 }
 
-// csvOptions returns what the configuration says of CSV records.
-func (c *Config) csvOptions() record.CSVOptions {
-	return record.CSVOptions{Label: c.Label, Columns: c.Columns, Features: c.Features}
+// recordOptions returns what the configuration says of records.
+func (c *Config) recordOptions() record.Options {
+	return record.Options{Format: c.Format, Label: c.Label, Columns: c.Columns, Features: c.Features, Positive: c.Positive}
 }
 
 // checkDecoder asks the decoder of the records whether it can work with label, columns, and features. Each of its
 // errors begins with the option's name, which is a variable's without the prefix, in lower case.
 func (c *Config) checkDecoder(bad *faults) {
-	_, err := record.NewCSV(c.csvOptions())
+	_, err := record.NewCSV(c.recordOptions())
 	if err == nil {
 		return
 	}

@@ -111,7 +111,7 @@ type tried struct {
 }
 
 func newReplay(cfg *Config) (*replay, error) {
-	decoder, err := record.NewCSV(cfg.csvOptions())
+	decoder, err := record.NewCSV(cfg.recordOptions())
 	if err != nil {
 		return nil, usageError{err}
 	}

@@ -214,7 +214,7 @@ func TestEvaluateBadRows(t *testing.T) {
 		{
 			"each reason", "1,2,3\n2,2,3\n1,x,3\n0,4\n\n1,inf,3\n1,\"2,3\n0,\xff,3\n0,1,2\n", 2,
 			"\n2 records of 2 features; 6 refused: 1 × utf8, 1 × arity, 1 × number, 1 × non_finite, 1 × label, 1 × decode; left out: 1 × empty line\n" +
-				"- line 2: label: column 0: \"2\" is neither 0 nor 1\n- line 3: number: column 1: \"x\" is not a number\n" +
+				"- line 2: label: column 0: \"2\" is neither true, 1, 1.0, yes nor false, 0, 0.0, no\n- line 3: number: column 1: \"x\" is not a number; a # behind its column's name or number would make it a category\n" +
 				"- line 4: arity: 1 features where most records have 2\n- line 6: non_finite: column 1: \"inf\" is not finite\n" +
 				"- line 7: decode: column 1: \"\\\"2,3\" has no closing quote\n",
 		},
@@ -255,7 +255,7 @@ func TestEvaluateFails(t *testing.T) {
 		{"empty file", fileOf(t, ""), "", exitFailure, ": no record can be learned: none refused\n"},
 		{"header alone", fileOf(t, "a,b\n"), "", exitFailure, ": no record can be learned: none refused; left out: 1 × header line\n"},
 		{"bad rows alone", fileOf(t, "1,x\n1\n"), "", exitFailure, ": no record can be learned: 2 refused: 1 × arity, 1 × number\n" +
-			"learner: line 1: number: column 1: \"x\" is not a number\nlearner: line 2: arity: the label is the only column\n"},
+			"learner: line 1: number: column 1: \"x\" is not a number; a # behind its column's name or number would make it a category\nlearner: line 2: arity: the label is the only column\n"},
 	} {
 		var env []string
 		if tt.env != "" {

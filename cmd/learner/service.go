@@ -99,7 +99,7 @@ func newService(cfg *Config, log *zap.Logger, level zap.AtomicLevel) (*service, 
 	if err != nil {
 		return nil, usagef("LEARNER_MODELS: %w", err)
 	}
-	csv, err := record.NewCSV(cfg.csvOptions())
+	csv, err := record.NewCSV(cfg.recordOptions())
 	if err != nil {
 		return nil, usageError{err}
 	}

@@ -40,7 +40,7 @@ var stages = map[string]work{
 func noDecoder() record.Decoder { return nil }
 
 func csvDecoder() record.Decoder {
-	csv, err := record.NewCSV(record.CSVOptions{})
+	csv, err := record.NewCSV(record.Options{})
 	if err != nil {
 		panic(err)
 	}

@@ -129,7 +129,7 @@ func encodeAll(tb testing.TB, batches ...testBatch) []byte {
 
 func csvDecoder(tb testing.TB) *record.CSV {
 	tb.Helper()
-	csv, err := record.NewCSV(record.CSVOptions{})
+	csv, err := record.NewCSV(record.Options{})
 	if err != nil {
 		tb.Fatal(err)
 	}

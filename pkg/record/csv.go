@@ -8,28 +8,29 @@ import (
 	"unicode/utf8"
 )
 
-// CSV decodes records whose value is one line of comma-separated numbers: RFC 4180, with spaces and tabs around fields
-// and a byte order mark before the first allowed. Columns that are neither label nor feature may hold any text. It
-// holds no state, so that several goroutines may use one CSV.
+// CSV decodes records whose value is one line of comma-separated values: RFC 4180, with spaces and tabs around fields
+// and a byte order mark before the first allowed. Features are numbers, or the categories of columns that are marked; an
+// empty field is a missing value. Columns that are neither label nor feature may hold any text. A CSV holds no state, so
+// that several goroutines may use one.
 //
 // Of several faults the first from the left is the reason for a refusal, the key coming before the value; but text
 // that is not UTF-8 is refused for that.
-type CSV struct {
-	names    []string  // of all columns, or none
-	label    int       // its column, or keyed
-	use      []int32   // what a column is for: a feature's place in the row from 0, skipped, labelled, or appended
-	beyond   int32     // what columns behind those are for
-	selected []float64 // zeros: the places of the features that were asked for
-}
+type CSV struct{ *columns }
 
-// keyed as the label's column means the record's key.
-const keyed = -1
+// NewCSV returns a decoder of CSV records. Its error names every value in opts that is wrong.
+func NewCSV(opts Options) (*CSV, error) {
+	c, err := newColumns(opts)
+	if err != nil {
+		return nil, err
+	}
+	return &CSV{c}, nil
+}
 
 var byteOrderMark = []byte("\ufeff")
 
 // Decode appends rec to dst as one row, or leaves dst as it was and returns a *Bad: Tombstone, Empty, UTF8, Arity,
-// Number, NonFinite, Label, or Decode. A header line at offset 0 is no row and no error. Decode allocates nothing but
-// room in dst and errors.
+// Number, NonFinite, Label, or Decode. No row and no error are the names of all columns in order, anywhere, and at offset 0
+// any header line that cannot be read as a row. Decode allocates nothing but room in dst and errors.
 func (c *CSV) Decode(dst *Block, rec Record) error {
 	if rec.Value == nil {
 		return &Bad{Reason: Tombstone, Detail: "the value is null"}
@@ -38,56 +39,97 @@ func (c *CSV) Decode(dst *Block, rec Record) error {
 	if isBlank(line) {
 		return &Bad{Reason: Empty, Detail: "the value is empty or white space"}
 	}
-	if rec.Offset == 0 && IsHeader(rec.Value) {
+	if len(c.names) > 0 && c.isNames(line) {
 		return nil
 	}
-	width := len(dst.X)
-	label, bad := c.row(dst, rec.Key, line)
+	numbers, categories := len(dst.X), len(dst.Hashes)
+	label, missing, bad := c.row(dst, rec.Key, line)
 	if bad != nil {
-		dst.X = dst.X[:width]
-		if !utf8.Valid(line) {
-			bad = notUTF8(line)
+		dst.X, dst.Hashes = dst.X[:numbers], dst.Hashes[:categories]
+		switch {
+		case !utf8.Valid(line):
+			return notUTF8(line)
+		case rec.Offset == 0 && IsHeader(rec.Value):
+			return nil
 		}
 		return bad
 	}
-	dst.EndRow(&rec, nil, label)
+	dst.Missing = dst.Missing || missing
+	dst.EndRow(&rec, c.shape, label)
 	return nil
 }
 
-// row appends the features in line to dst.X and returns the label.
-func (c *CSV) row(dst *Block, key, line []byte) (label float64, bad *Bad) {
-	if c.label == keyed {
-		if label, bad = keyLabel(key); bad != nil {
-			return 0, bad
+// isNames reports whether line holds the names of all columns, in order.
+func (c *CSV) isNames(line []byte) bool {
+	if first := line[0]; first != c.names[0][0] && first != '"' && first != ' ' && first != '\t' {
+		return false // as good as always
+	}
+	next := -1
+	for _, name := range c.names {
+		if next == len(line) {
+			return false
+		}
+		var text []byte
+		var fault string
+		if text, next, fault = field(line, next+1); fault != "" || string(undoubled(text)) != name {
+			return false
 		}
 	}
-	start := len(dst.X)
+	return next == len(line)
+}
+
+// row appends the features in line to dst and returns the label, and whether a number is missing.
+func (c *CSV) row(dst *Block, key, line []byte) (label float64, missing bool, bad *Bad) {
+	if c.label == keyed {
+		if label, bad = keyLabel(key, c.labels); bad != nil {
+			return 0, false, bad
+		}
+	}
+	start, hashes := len(dst.X), len(dst.Hashes)
 	x := dst.X
 	x = append(x, c.selected...)
+	dst.Hashes = append(dst.Hashes, c.missing...)
 	columns, next := 0, -1
 	for next < len(line) {
 		i, col := next+1, columns
 		printed := isScientific(line, i)
-		if col >= len(c.use) && c.beyond == appended {
+		use, run := c.beyond, 0
+		to := x
+		switch {
+		case col < len(c.use):
+			if use = c.use[col]; use >= 0 {
+				run = int(c.runs[col])
+				to = x[start+int(use):][:run]
+			}
+		case use == appended:
 			x = slices.Grow(x, (len(line)-next)/(scientificSize+1))
+			to = x[len(x):cap(x)]
+			run = len(to)
+		}
+		if run > 1 {
 			read := decimals
 			if printed {
 				read = scientific
 			}
-			if n, size := read(x[len(x):cap(x)], line[i:]); n > 0 {
-				x, columns, next = x[:len(x)+n], columns+n, i+size
+			if n, size := read(to, line[i:]); n > 0 {
+				if use == appended {
+					x = x[:len(x)+n]
+				}
+				columns, next = columns+n, i+size
 				continue
 			}
 		}
 		columns++
-		use := c.beyond
-		if col < len(c.use) {
-			use = c.use[col]
-		}
-		if use == skipped {
-			if next, bad = c.skip(line, i, col); bad != nil {
-				return 0, bad
+		if use == skipped || use <= categorical {
+			text, end, bad := c.text(line, i, col)
+			if bad != nil {
+				return 0, false, bad
 			}
+			if use != skipped {
+				place := categorical - use
+				dst.Hashes[hashes+int(place)] = categoryHash(c.hashers[place], undoubled(text))
+			}
+			next = end
 			continue
 		}
 		var v float64
@@ -100,20 +142,28 @@ func (c *CSV) row(dst *Block, key, line []byte) (label float64, bad *Bad) {
 		if !ok {
 			v, next, ok = parseFloat(line, i)
 		}
-		// Blanks and quotes go the longer way, too.
-		if !ok || next < len(line) && line[next] != ',' {
-			if v, next, bad = c.oddNumber(line, i, col, use); bad != nil {
-				return 0, bad
+		ok = ok && (next == len(line) || line[next] == ',')
+		if use == labelled {
+			// Whether it is 0 or 1 is asked without asking which: labels are a coin toss.
+			if ok && c.zeroOne && v == v*v && v <= 1 {
+				label = math.Abs(v)
+				continue
 			}
+			if label, next, bad = c.oddLabel(line, i, col); bad != nil {
+				return 0, false, bad
+			}
+			continue
+		}
+		// Blanks and quotes go the longer way, too.
+		if !ok {
+			if v, next, bad = c.oddNumber(line, i, col); bad != nil {
+				return 0, false, bad
+			}
+			missing = missing || v != v
 		}
 		switch {
-		case use == labelled:
-			if v != v*v || v > 1 { // it is neither 0 nor 1, without asking which: labels are a coin toss
-				return 0, c.bad(Label, col, line[i:next], "is neither 0 nor 1")
-			}
-			label = math.Abs(v)
 		case math.Abs(v) > math.MaxFloat64:
-			return 0, c.bad(NonFinite, col, line[i:next], "is not finite")
+			return 0, false, c.bad(NonFinite, col, line[i:next], "is not finite")
 		case use == appended:
 			x = append(x, v)
 		default:
@@ -121,62 +171,71 @@ func (c *CSV) row(dst *Block, key, line []byte) (label float64, bad *Bad) {
 		}
 	}
 	dst.X = x
-	return label, c.checkWidth(columns, len(x)-start)
+	return label, missing, c.check(columns, len(x)-start+len(c.missing))
 }
 
-// checkWidth returns an error for rows that miss a column which was asked for, or do not fit the names.
-func (c *CSV) checkWidth(columns, features int) *Bad {
-	switch {
-	case len(c.names) > 0 && columns != len(c.names):
-		return &Bad{Reason: Arity, Detail: fmt.Sprintf("%d columns where %d have names", columns, len(c.names))}
-	case columns < len(c.use):
-		return &Bad{Reason: Arity, Detail: fmt.Sprintf("%d columns; column %d is not among them", columns, len(c.use)-1)}
-	case features == 0:
-		return &Bad{Reason: Arity, Detail: "the label is the only column"}
-	}
-	return nil
-}
-
-// skip passes over a field that is not used.
-func (c *CSV) skip(line []byte, i, col int) (next int, bad *Bad) {
+// text returns the text of a field, without blanks and quotes around it, and the index of the comma or the end behind it.
+func (c *CSV) text(line []byte, i, col int) (text []byte, next int, bad *Bad) {
 	text, next, fault := field(line, i)
 	switch {
 	case fault != "":
-		return 0, c.bad(Decode, col, line[i:], fault)
+		return nil, 0, c.bad(Decode, col, line[i:], fault)
 	case !utf8.Valid(text):
-		return 0, notUTF8(line)
+		return nil, 0, notUTF8(line)
 	}
-	return next, nil
+	return text, next, nil
 }
 
-// oddNumber reads a field that is not just a decimal number: a number in blanks or quotes, or a fault.
-func (c *CSV) oddNumber(line []byte, i, col int, use int32) (v float64, next int, bad *Bad) {
-	text, next, fault := field(line, i)
-	if fault != "" {
-		return 0, 0, c.bad(Decode, col, line[i:], fault)
-	}
-	v, ok := number(text)
-	switch {
-	case use == labelled && !ok:
-		bad = c.bad(Label, col, text, "is neither 0 nor 1")
-	case len(text) == 0:
-		bad = c.bad(Number, col, text, "is empty")
-	case !ok:
-		bad = c.bad(Number, col, text, "is not a number")
+// oddNumber reads a field that is not just a decimal number: a number in blanks or quotes, nothing, or a fault.
+func (c *CSV) oddNumber(line []byte, i, col int) (v float64, next int, bad *Bad) {
+	text, next, bad := c.text(line, i, col)
+	if bad == nil {
+		v, bad = c.textNumber(col, text)
 	}
 	return v, next, bad
 }
 
+// oddLabel reads a label that is not just 0 or 1.
+func (c *CSV) oddLabel(line []byte, i, col int) (label float64, next int, bad *Bad) {
+	text, next, bad := c.text(line, i, col)
+	if bad == nil {
+		label, bad = c.textLabel(col, undoubled(text))
+	}
+	return label, next, bad
+}
+
 // keyLabel returns the label that a record's key holds.
-func keyLabel(key []byte) (float64, *Bad) {
+func keyLabel(key []byte, l *labels) (float64, *Bad) {
 	if key == nil {
 		return 0, &Bad{Reason: Label, Detail: "the key is null"}
 	}
 	text, next, fault := field(trimLine(key), 0)
-	if v, ok := number(text); ok && fault == "" && next == len(trimLine(key)) && (v == 0 || v == 1) {
-		return math.Abs(v), nil
+	if fault == "" && next == len(trimLine(key)) && utf8.Valid(text) {
+		if label, ok := l.text(undoubled(text)); ok {
+			return label, nil
+		}
 	}
-	return 0, &Bad{Reason: Label, Detail: "key: " + quoted(key) + " is neither 0 nor 1"}
+	return 0, &Bad{Reason: Label, Detail: "key: " + quoted(key) + " is " + l.wanted()}
+}
+
+// undoubled returns text with one quote for two, as they stand in quotes.
+func undoubled(text []byte) []byte {
+	if bytes.IndexByte(text, '"') < 0 {
+		return text
+	}
+	return bytes.ReplaceAll(text, []byte(`""`), []byte(`"`))
+}
+
+// categoryHash returns the hash of a category in a column that is marked: that of a number, where it is written as one, and 0
+// for no text.
+func categoryHash(h Hasher, text []byte) uint64 {
+	if len(text) == 0 {
+		return 0
+	}
+	if v, next, ok := parseFloat(text, 0); ok && next == len(text) && v-v == 0 {
+		return h.Number(v)
+	}
+	return h.Text(text)
 }
 
 // IsHeader reports whether line is a CSV header: every field has content and none is a number, not-a-number and
@@ -285,14 +344,6 @@ func number(text []byte) (v float64, ok bool) {
 		return math.Inf(1), true
 	}
 	return 0, false
-}
-
-// bad returns the error for what was found in a column.
-func (c *CSV) bad(reason Reason, col int, found []byte, fault string) *Bad {
-	if col < len(c.names) {
-		return &Bad{Reason: reason, Detail: fmt.Sprintf("column %d (%s): %s %s", col, c.names[col], quoted(found), fault)}
-	}
-	return &Bad{Reason: reason, Detail: fmt.Sprintf("column %d: %s %s", col, quoted(found), fault)}
 }
 
 // notUTF8 returns the error for a line that is not UTF-8. It names the column as far as commas tell it.

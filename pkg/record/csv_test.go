@@ -19,16 +19,18 @@ import (
 
 // The layouts that the tests use.
 var (
-	labelFirst = CSVOptions{Label: "auto"}
-	labelKey   = CSVOptions{Label: "key"}
-	named      = CSVOptions{Label: "class", Columns: []string{"time", "car", "speed", "class"}, Features: []string{"speed", "0"}}
-	allNamed   = CSVOptions{Columns: []string{"class", "a", "b"}}
-	numbered   = CSVOptions{Label: "2", Features: []string{"4", "1"}}
+	labelFirst = Options{Label: "auto"}
+	labelKey   = Options{Label: "key"}
+	named      = Options{Label: "class", Columns: []string{"time", "car", "speed", "class"}, Features: []string{"speed", "0"}}
+	allNamed   = Options{Columns: []string{"class", "a", "b"}}
+	numbered   = Options{Label: "2", Features: []string{"4", "1"}}
+	marked     = Options{Columns: []string{"car#", "speed", "y", "zip"}, Features: []string{"speed", "zip#", "car"}, Positive: "won|1"}
+	markedSome = Options{Label: "key", Features: []string{"2#", "0"}}
 
-	layouts = []CSVOptions{labelFirst, labelKey, named, allNamed, numbered}
+	layouts = []Options{labelFirst, labelKey, named, allNamed, numbered, marked, markedSome}
 )
 
-func newCSV(t testing.TB, opts CSVOptions) *CSV {
+func newCSV(t testing.TB, opts Options) *CSV {
 	t.Helper()
 	c, err := NewCSV(opts)
 	if err != nil {
@@ -71,89 +73,168 @@ func plainHeader(line string) bool {
 	return true
 }
 
+// plainLabel reads a label by words and strconv.
+func plainLabel(opts Options, text string) (label float64, ok bool) {
+	v, isNumber := plainFloat(text)
+	if opts.Positive != "" { // won|1: whatever is neither is 0
+		if strings.EqualFold(text, "won") || isNumber && v == 1 {
+			return 1, true
+		}
+		return 0, text != ""
+	}
+	switch text = strings.ToLower(text); {
+	case text == "true", text == "yes", isNumber && v == 1:
+		return 1, true
+	case text == "false", text == "no", isNumber && v == 0:
+		return 0, true
+	}
+	return 0, false
+}
+
 // plainRow decodes a record as CSV does, by regular expressions and strconv. It returns a Reason, or -1 for a row, or
 // -2 for a header.
-func plainRow(opts CSVOptions, rec Record) (label float64, x []float64, outcome int) {
+func plainRow(opts Options, rec Record) (label float64, x []float64, hashes []uint64, outcome int) {
 	line := plainLine(rec.Value)
 	switch {
 	case rec.Value == nil:
-		return 0, nil, int(Tombstone)
+		return 0, nil, nil, int(Tombstone)
 	case plainBlank.MatchString(line):
-		return 0, nil, int(Empty)
-	case !utf8.ValidString(line):
-		return 0, nil, int(UTF8)
-	case rec.Offset == 0 && plainHeader(line):
-		return 0, nil, -2
+		return 0, nil, nil, int(Empty)
 	}
+	var names, texts []string // of the columns, and in the line
+	for _, name := range opts.Columns {
+		names = append(names, strings.TrimSuffix(name, "#"))
+	}
+	whole := true
+	for rest, more := line, true; more && whole; {
+		var text string
+		if text, rest, more, whole = plainCut(rest); whole {
+			texts = append(texts, strings.ReplaceAll(text, `""`, `"`))
+		}
+	}
+	if whole && len(names) > 0 && slices.Equal(texts, names) {
+		return 0, nil, nil, -2
+	}
+	label, x, hashes, outcome = plainValues(opts, names, rec, line)
+	switch {
+	case outcome >= 0 && !utf8.ValidString(line):
+		outcome = int(UTF8)
+	case outcome >= 0 && rec.Offset == 0 && plainHeader(line):
+		outcome = -2
+	}
+	return label, x, hashes, outcome
+}
+
+// plainValues does what plainRow does for a line that is neither empty nor the names of its columns.
+func plainValues(opts Options, names []string, rec Record, line string) (label float64, x []float64, hashes []uint64, outcome int) {
 	column := func(ref string) int {
-		if i := slices.Index(opts.Columns, ref); i >= 0 {
+		if i := slices.Index(names, ref); i >= 0 {
 			return i
 		}
 		i, _ := strconv.Atoi(ref)
 		return i
 	}
-	readLabel := func(text string) bool {
-		v, ok := plainFloat(text)
-		label = math.Abs(v)
-		return ok && (v == 0 || v == 1)
+	readLabel := func(text string) (ok bool) {
+		label, ok = plainLabel(opts, strings.ReplaceAll(text, `""`, `"`))
+		return ok && utf8.ValidString(text)
 	}
 
 	labelAt := column(opts.Label)
-	if opts.Label == "key" {
+	switch {
+	case opts.Label == "key":
 		labelAt = -1
 		key := plainLine(rec.Key)
 		text, _, more, ok := plainCut(key)
-		if !ok || more || !readLabel(text) {
-			return 0, nil, int(Label)
+		if rec.Key == nil || !ok || more || !readLabel(text) {
+			return 0, nil, nil, int(Label)
+		}
+	case opts.Label == "" && len(names) > 0:
+		labelAt = slices.IndexFunc(names, func(name string) bool { return name == "class" || name == "y" })
+	}
+	features := slices.Clone(opts.Features)
+	if len(features) == 0 {
+		for i, name := range names {
+			if i != labelAt {
+				features = append(features, name)
+			}
 		}
 	}
-	values := map[int]float64{}
+	values, categories := map[int]float64{}, map[int]uint64{}
 	columns := 0
 	for more := true; more; columns++ {
 		var text string
 		var ok bool
 		if text, line, more, ok = plainCut(line); !ok {
-			return 0, nil, int(Decode)
+			return 0, nil, nil, int(Decode)
 		}
-		wanted := len(opts.Features) == 0 && (len(opts.Columns) == 0 || columns < len(opts.Columns))
-		for _, feature := range opts.Features {
-			wanted = wanted || column(feature) == columns
+		wanted, category, name := len(features) == 0, false, strconv.Itoa(columns)
+		if columns < len(names) {
+			name = names[columns]
+		}
+		for _, feature := range features {
+			feature, mark := strings.CutSuffix(feature, "#")
+			if column(feature) == columns {
+				wanted, category = true, mark || columns < len(names) && opts.Columns[columns] == name+"#"
+			}
 		}
 		if columns == labelAt {
 			if !readLabel(text) {
-				return 0, nil, int(Label)
+				return 0, nil, nil, int(Label)
 			}
 			continue
 		}
 		if !wanted {
+			if !utf8.ValidString(text) {
+				return 0, nil, nil, int(UTF8)
+			}
 			continue
 		}
 		v, ok := plainFloat(text)
+		finite := ok && !math.IsInf(v, 0)
 		switch {
-		case ok && math.IsInf(v, 0) || notFinite.MatchString(text):
-			return 0, nil, int(NonFinite)
+		case category && !utf8.ValidString(text):
+			return 0, nil, nil, int(UTF8)
+		case category && text == "":
+			categories[columns] = 0
+		case category && finite:
+			categories[columns] = NewHasher(name).Number(v)
+		case category:
+			categories[columns] = NewHasher(name).Text([]byte(strings.ReplaceAll(text, `""`, `"`)))
+		case text == "":
+			v = math.NaN()
+		case ok && !finite || notFinite.MatchString(text):
+			return 0, nil, nil, int(NonFinite)
 		case !ok:
-			return 0, nil, int(Number)
+			return 0, nil, nil, int(Number)
+		}
+		if category {
+			continue
 		}
 		values[columns] = v
-		if len(opts.Features) == 0 {
+		if len(features) == 0 {
 			x = append(x, v)
 		}
 	}
-	if len(opts.Columns) > 0 && columns != len(opts.Columns) || labelAt >= columns {
-		return 0, nil, int(Arity)
+	if len(names) > 0 && columns != len(names) || labelAt >= columns {
+		return 0, nil, nil, int(Arity)
 	}
-	for _, feature := range opts.Features {
-		v, ok := values[column(feature)]
-		if !ok {
-			return 0, nil, int(Arity)
+	for _, feature := range features {
+		at := column(strings.TrimSuffix(feature, "#"))
+		hash, isCategory := categories[at]
+		v, isNumber := values[at]
+		switch {
+		case isCategory:
+			hashes = append(hashes, hash)
+		case isNumber:
+			x = append(x, v)
+		default:
+			return 0, nil, nil, int(Arity)
 		}
-		x = append(x, v)
 	}
-	if len(x) == 0 {
-		return 0, nil, int(Arity)
+	if len(x)+len(hashes) == 0 {
+		return 0, nil, nil, int(Arity)
 	}
-	return label, x, -1
+	return label, x, hashes, -1
 }
 
 func floatBits(x []float64) []uint64 {
@@ -164,17 +245,34 @@ func floatBits(x []float64) []uint64 {
 	return bits
 }
 
+// kindsOf returns how many numbers and categories rows of a shape have.
+func kindsOf(shape *Shape) (numbers, categories int) {
+	if shape == nil {
+		return 0, 0
+	}
+	for _, c := range shape.Columns {
+		switch c.Kind {
+		case Numeric:
+			numbers++
+		case Categorical:
+			categories++
+		}
+	}
+	return numbers, categories
+}
+
 // checkCSV holds CSV and plainRow together on one record.
-func checkCSV(t *testing.T, opts CSVOptions, rec Record) {
+func checkCSV(t *testing.T, opts Options, rec Record) {
 	t.Helper()
 	c := newCSV(t, opts)
 	dst := &Block{}
 	dst.X = append(dst.X, 3, 4)
 	dst.EndRow(&Record{Offset: -7, Time: -7}, nil, 1)
-	before := Block{X: slices.Clone(dst.X), End: slices.Clone(dst.End), Y: slices.Clone(dst.Y), Time: slices.Clone(dst.Time), Offset: slices.Clone(dst.Offset)}
+	dst.Hashes = []uint64{}
+	before := Block{Hashes: []uint64{}, X: slices.Clone(dst.X), End: slices.Clone(dst.End), Y: slices.Clone(dst.Y), Time: slices.Clone(dst.Time), Offset: slices.Clone(dst.Offset)}
 
 	err := c.Decode(dst, rec)
-	label, x, outcome := plainRow(opts, rec)
+	label, x, hashes, outcome := plainRow(opts, rec)
 	got := -1
 	var bad *Bad
 	switch {
@@ -197,14 +295,21 @@ func checkCSV(t *testing.T, opts CSVOptions, rec Record) {
 		}
 		return
 	}
-	if !slices.Equal(floatBits(dst.Row(1).X), floatBits(x)) || math.Float64bits(dst.Y[1]) != math.Float64bits(label) {
-		t.Fatalf("%+v: value %q: row %v label %v, want %v %v", opts, rec.Value, dst.Row(1).X, dst.Y[1], x, label)
+	row := dst.Row(1)
+	if !slices.Equal(floatBits(row.X), floatBits(x)) || !slices.Equal(row.Hashes, hashes) || math.Float64bits(dst.Y[1]) != math.Float64bits(label) {
+		t.Fatalf("%+v: value %q: row %v %x label %v, want %v %x %v", opts, rec.Value, row.X, row.Hashes, dst.Y[1], x, hashes, label)
+	}
+	if numbers, categories := kindsOf(row.Shape); row.Shape != nil && (numbers != len(row.X) || categories != len(row.Hashes)) {
+		t.Fatalf("value %q: %d numbers and %d categories in shape %+v", rec.Value, len(row.X), len(row.Hashes), row.Shape)
+	}
+	if row.Shape == nil && (len(opts.Columns) > 0 || len(opts.Features) > 0) {
+		t.Fatalf("value %q: no shape", rec.Value)
 	}
 	if dst.Y[1] != 0 && dst.Y[1] != 1 {
 		t.Fatalf("value %q: label %v", rec.Value, dst.Y[1])
 	}
-	for _, v := range dst.Row(1).X {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
+	for _, v := range row.X {
+		if math.IsNaN(v) && !dst.Missing || math.IsInf(v, 0) {
 			t.Fatalf("value %q: feature %v", rec.Value, v)
 		}
 	}
@@ -216,7 +321,7 @@ func checkCSV(t *testing.T, opts CSVOptions, rec Record) {
 func TestCSVRows(t *testing.T) {
 	for _, tt := range []struct {
 		name, give, key string
-		opts            CSVOptions
+		opts            Options
 		label           float64
 		want            []float64
 	}{
@@ -243,6 +348,12 @@ func TestCSVRows(t *testing.T) {
 		{"text that is not ASCII", "5,Fürth,6,0", "", named, 0, []float64{6, 5}},
 		{"columns by number, more behind them", "x,1,0,y,4,z", "", numbered, 0, []float64{4, 1}},
 		{"all columns named", "1,2,3", "", allNamed, 1, []float64{2, 3}},
+		{"label in words", "yes,2", "", labelFirst, 1, []float64{2}},
+		{"label in words, quoted, and capitals", ` "FALSE" ,2`, "", labelFirst, 0, []float64{2}},
+		{"label in the key, in words", "2", "No", labelKey, 0, []float64{2}},
+		{"empty fields are missing", "1,,3, ,\"\",\" \",", "", labelFirst, 1, []float64{notANumber, 3, notANumber, notANumber, notANumber, notANumber}},
+		{"all features missing", "0,", "", labelFirst, 0, []float64{notANumber}},
+		{"missing where names are", "5,,,0", "", named, 0, []float64{notANumber, 5}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			rec := Record{Offset: 12, Time: 34, Key: []byte(tt.key), Value: []byte(tt.give)}
@@ -291,10 +402,6 @@ var badRecords = []struct {
 	{"long text", "1,x" + strings.Repeat("é", 1000), Number, 1, strings.Repeat("é", 19) + "\"… is not"},
 	{"text that is not ASCII", "1,½", Number, 1, `"½"`},
 	{"no-break space", "1,\u00a02", Number, 1, "2"},
-	{"empty field", "1,,3", Number, 1, `"" is empty`},
-	{"empty field at the end", "1,2,", Number, 2, "is empty"},
-	{"blank field", "1, \t,3", Number, 1, "is empty"},
-	{"quoted empty field", `1,""`, Number, 1, "is empty"},
 	{"two lines", "1,2\n1,2", Decode, 1, "line break"},
 	{"two lines, carriage return", "1,2\r1,2", Decode, 1, "line break"},
 	{"line and an empty line", "1,2\n\n", Decode, 1, "line break"},
@@ -313,7 +420,7 @@ func TestCSVBadRecords(t *testing.T) {
 	for _, layout := range []struct {
 		name, key, before string
 		column            int
-		opts              CSVOptions
+		opts              Options
 	}{
 		{"label first", "", "1,", 1, labelFirst},
 		{"label in the key", "0.0", "", 0, labelKey},
@@ -331,7 +438,7 @@ func TestCSVBadRecords(t *testing.T) {
 
 	for _, tt := range []struct {
 		name   string
-		opts   CSVOptions
+		opts   Options
 		rec    Record
 		reason Reason
 		detail string
@@ -342,12 +449,12 @@ func TestCSVBadRecords(t *testing.T) {
 		{"no bytes, label in the key", labelKey, Record{Key: []byte("1"), Value: []byte("")}, Empty, "empty"},
 		{"white space", labelFirst, Record{Value: []byte(" \t\r\n\n ")}, Empty, "white space"},
 		{"byte order mark only", labelFirst, Record{Value: []byte("\ufeff")}, Empty, "empty"},
-		{"label 2", labelFirst, Record{Value: []byte("2,3")}, Label, `column 0: "2" is neither 0 nor 1`},
+		{"label 2", labelFirst, Record{Value: []byte("2,3")}, Label, `column 0: "2" is neither true, 1, 1.0, yes nor false, 0, 0.0, no`},
 		{"label -1", labelFirst, Record{Value: []byte("-1,3")}, Label, `"-1"`},
 		{"label 0.5", labelFirst, Record{Value: []byte("0.5,3")}, Label, `"0.5"`},
 		{"label in quotes", labelFirst, Record{Value: []byte(`"7",3`)}, Label, `7`},
 		{"label empty", labelFirst, Record{Value: []byte(",3")}, Label, `""`},
-		{"label text", labelFirst, Record{Value: []byte("yes,3")}, Label, `"yes"`},
+		{"label text", labelFirst, Record{Value: []byte("yeah,3")}, Label, `"yeah"`},
 		{"label not a number", labelFirst, Record{Value: []byte("nan,3")}, Label, `"nan"`},
 		{"label infinite", labelFirst, Record{Value: []byte("1e999,3")}, Label, `"1e999"`},
 		{"label cut off by a quote", labelFirst, Record{Value: []byte(`"1,3`)}, Decode, "column 0"},
@@ -368,6 +475,9 @@ func TestCSVBadRecords(t *testing.T) {
 		{"named label", named, Record{Value: []byte("1,car,5,3")}, Label, `column 3 (class): "3"`},
 		{"unused column not UTF-8", named, Record{Value: []byte("1,c\xe9r,5,1")}, UTF8, "column 1: byte 3"},
 		{"unused column with an open quote", named, Record{Value: []byte(`1,"car,5,1`)}, Decode, "column 1 (car)"},
+		{"text in a column that is not marked", marked, Record{Value: []byte("vw,fast,won,1")}, Number, "a # behind its column's name"},
+		{"label of words without opposites, empty", marked, Record{Value: []byte("vw,1,,1")}, Label, `"" is no value`},
+		{"category not UTF-8", marked, Record{Value: []byte("v\xff,1,won,1")}, UTF8, "column 0"},
 		{"a header with a number is none", labelFirst, Record{Value: []byte("label,2")}, Label, "label"},
 		{"a header behind offset 0", labelFirst, Record{Offset: 1, Value: []byte("label,x")}, Label, "label"},
 	} {
@@ -380,7 +490,7 @@ func TestCSVBadRecords(t *testing.T) {
 }
 
 // checkBad checks that rec is refused for reason, and returns the detail.
-func checkBad(t *testing.T, opts CSVOptions, rec Record, reason Reason) string {
+func checkBad(t *testing.T, opts Options, rec Record, reason Reason) string {
 	t.Helper()
 	var bad *Bad
 	if err := newCSV(t, opts).Decode(new(Block), rec); !errors.As(err, &bad) || bad.Reason != reason {
@@ -426,29 +536,97 @@ func TestIsHeader(t *testing.T) {
 	}
 }
 
+// Categories are the same whether they are quoted or not, and numbers among them however they are written.
+func TestCSVCategories(t *testing.T) {
+	car, zip := NewHasher("car"), NewHasher("zip")
+	c := newCSV(t, marked)
+	for _, tt := range []struct {
+		name, give string
+		label      float64
+		x          float64
+		want       []uint64
+	}{
+		{"texts", "vw golf,5,won,AB1", 1, 5, []uint64{zip.Text([]byte("AB1")), car.Text([]byte("vw golf"))}},
+		{"blanks and quotes", ` "vw golf" ,5, won, AB1 `, 1, 5, []uint64{zip.Text([]byte("AB1")), car.Text([]byte("vw golf"))}},
+		{"doubled quotes", `"the ""car""",5,lost,x`, 0, 5, []uint64{zip.Text([]byte("x")), car.Text([]byte(`the "car"`))}},
+		{"numbers", "10.0,5,1,01234", 1, 5, []uint64{zip.Number(1234), car.Number(10)}},
+		{"missing", ",5,1.0,\"\"", 1, 5, []uint64{0, 0}},
+		{"not finite", "nan,5,0,1e999", 0, 5, []uint64{zip.Text([]byte("1e999")), car.Text([]byte("nan"))}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rec := Record{Offset: 3, Value: []byte(tt.give)}
+			checkCSV(t, marked, rec)
+			var dst Block
+			if err := c.Decode(&dst, rec); err != nil {
+				t.Fatal(err)
+			}
+			if row := dst.Row(0); dst.Y[0] != tt.label || !slices.Equal(row.X, []float64{tt.x}) || !slices.Equal(row.Hashes, tt.want) {
+				t.Errorf("row %+v, label %v", row, dst.Y[0])
+			}
+		})
+	}
+	want := []Column{{"speed", Numeric}, {"zip", Categorical}, {"car", Categorical}}
+	if !slices.Equal(c.shape.Columns, want) {
+		t.Errorf("columns %v, want %v", c.shape.Columns, want)
+	}
+	if by := newCSV(t, markedSome).shape.Columns; !slices.Equal(by, []Column{{"2", Categorical}, {"0", Numeric}}) {
+		t.Errorf("columns %v", by)
+	}
+}
+
+// The names of all columns are no row anywhere, and no other header line is left out behind offset 0.
+func TestCSVNames(t *testing.T) {
+	for _, tt := range []struct {
+		give   string
+		offset int64
+		none   bool
+	}{
+		{"time,car,speed,class", 7, true},
+		{"\ufefftime, car ,\"speed\",class\r\n", 7, true},
+		{"time,car,speed", 7, false},
+		{"time,car,speed,class,more", 7, false},
+		{"time,speed,car,class", 7, false},
+		{"time,speed,car,class", 0, true},
+	} {
+		rec := Record{Offset: tt.offset, Value: []byte(tt.give)}
+		if err := newCSV(t, named).Decode(new(Block), rec); (err == nil) != tt.none {
+			t.Errorf("%q at %d: %v", tt.give, tt.offset, err)
+		}
+		checkCSV(t, named, rec)
+	}
+	// A row of nothing but text is one at offset 0, too.
+	var dst Block
+	if err := newCSV(t, marked).Decode(&dst, Record{Value: []byte("vw,,lost,x")}); err != nil || dst.Rows() != 1 {
+		t.Errorf("%d rows: %v", dst.Rows(), err)
+	}
+}
+
 func TestNewCSVErrors(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		give CSVOptions
+		give Options
 		want []string
 	}{
-		{"label name unknown", CSVOptions{Label: "klass", Columns: []string{"class", "a"}}, []string{`label: no column has the name "klass"`}},
-		{"label name without names", CSVOptions{Label: "class"}, []string{`label: "class" is not a column number`}},
-		{"label number beyond the names", CSVOptions{Label: "2", Columns: []string{"class", "a"}}, []string{"label: column 2 is not within the 2 columns"}},
-		{"label number negative", CSVOptions{Label: "-1"}, []string{"label: column -1 is not within 0 to 1048575"}},
-		{"label number too large", CSVOptions{Label: "1048576"}, []string{"label: column 1048576"}},
-		{"label number far too large", CSVOptions{Label: "99999999999999999999"}, []string{"label: column 99999999999999999999"}},
-		{"label is a feature", CSVOptions{Features: []string{"1", "0"}}, []string{`features: "0" is the label`}},
-		{"label is a feature by name", CSVOptions{Label: "1", Columns: []string{"a", "class"}, Features: []string{"class"}}, []string{`features: "class" is the label`}},
-		{"feature twice", CSVOptions{Columns: []string{"class", "a"}, Features: []string{"a", "1"}}, []string{`features: "1" is there twice`}},
-		{"feature name unknown", CSVOptions{Columns: []string{"class", "a"}, Features: []string{"b"}}, []string{`features: no column has the name "b"`}},
-		{"feature empty", CSVOptions{Features: []string{""}}, []string{`features: "" is not a column number`}},
-		{"feature number beyond the names", CSVOptions{Columns: []string{"class", "a"}, Features: []string{"2"}}, []string{"features: column 2"}},
-		{"names twice", CSVOptions{Columns: []string{"class", "a", "a"}}, []string{`column 1 and 2 both have the name "a"`}},
-		{"name empty", CSVOptions{Columns: []string{"class", " ", "a"}}, []string{"columns: column 1 has no name"}},
-		{"name is a number", CSVOptions{Columns: []string{"class", "7"}}, []string{`columns: the name "7"`}},
-		{"no feature left", CSVOptions{Columns: []string{"class"}}, []string{"leaves no feature"}},
-		{"all at once", CSVOptions{Label: "x", Columns: []string{"a", "a"}, Features: []string{"y", "5"}}, []string{"columns: ", `label: no column has the name "x"`, `"y"`, "column 5"}},
+		{"label name unknown", Options{Label: "klass", Columns: []string{"class", "a"}}, []string{`label: no column has the name "klass"`}},
+		{"label name without names", Options{Label: "class"}, []string{`label: "class" is not a column number`}},
+		{"label number beyond the names", Options{Label: "2", Columns: []string{"class", "a"}}, []string{"label: column 2 is not within the 2 columns"}},
+		{"label number negative", Options{Label: "-1"}, []string{"label: column -1 is not within 0 to 1048575"}},
+		{"label number too large", Options{Label: "1048576"}, []string{"label: column 1048576"}},
+		{"label number far too large", Options{Label: "99999999999999999999"}, []string{"label: column 99999999999999999999"}},
+		{"label is a feature", Options{Features: []string{"1", "0"}}, []string{`features: "0" is the label`}},
+		{"label is a feature by name", Options{Label: "1", Columns: []string{"a", "class"}, Features: []string{"class"}}, []string{`features: "class" is the label`}},
+		{"feature twice", Options{Columns: []string{"class", "a"}, Features: []string{"a", "1"}}, []string{`features: "1" is there twice`}},
+		{"feature name unknown", Options{Columns: []string{"class", "a"}, Features: []string{"b"}}, []string{`features: no column has the name "b"`}},
+		{"feature empty", Options{Features: []string{""}}, []string{`features: "" is not a column number`}},
+		{"feature number beyond the names", Options{Columns: []string{"class", "a"}, Features: []string{"2"}}, []string{"features: column 2"}},
+		{"names twice", Options{Columns: []string{"class", "a", "a"}}, []string{`column 1 and 2 both have the name "a"`}},
+		{"name empty", Options{Columns: []string{"class", " ", "a"}}, []string{"columns: column 1 has no name"}},
+		{"name is a number", Options{Columns: []string{"class", "7"}}, []string{`columns: the name "7"`}},
+		{"positive empty", Options{Positive: "a||b"}, []string{"positive: a value is empty"}},
+		{"marked twice", Options{Features: []string{"1#", "1"}}, []string{`features: "1" is there twice`}},
+		{"only a mark", Options{Columns: []string{"class", "#"}}, []string{"columns: column 1 has no name"}},
+		{"no feature left", Options{Columns: []string{"class"}}, []string{"leaves no feature"}},
+		{"all at once", Options{Label: "x", Columns: []string{"a", "a"}, Features: []string{"y", "5"}}, []string{"columns: ", `label: no column has the name "x"`, `"y"`, "column 5"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, err := NewCSV(tt.give)
@@ -508,7 +686,7 @@ func TestCSVFile(t *testing.T) {
 func TestCSVAllocatesNothing(t *testing.T) {
 	_, lines := susyLines(100)
 	lines = append(lines, []byte(`1, "2" ,3.00000000000000000000000000001,4`))
-	for _, opts := range []CSVOptions{labelFirst, {Label: "key"}, {Features: []string{"3", "1"}}} {
+	for _, opts := range []Options{labelFirst, {Label: "key"}, {Features: []string{"3", "1"}}} {
 		c := newCSV(t, opts)
 		var dst Block
 		key := []byte("1.0")
@@ -548,7 +726,7 @@ func TestCSVRandom(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	rng := rand.New(rand.NewPCG(seed, 0))
 	t.Logf("seed %d", seed)
-	pieces := []string{"0", "1", "1.0", "-0", "2.5", "1e400", "nan", "abc", "é", "\xff", "", " ", "\t", `"`, `""`, `"1"`, "\n", "\r", "\ufeff", "12345678901234567890", "e5", ".", "-"}
+	pieces := []string{"0", "1", "1.0", "-0", "2.5", "1e400", "nan", "abc", "é", "\xff", "", " ", "\t", `"`, `""`, `"1"`, "\n", "\r", "\ufeff", "12345678901234567890", "e5", ".", "-", "won", "yes", "car", "y"}
 	for range 20_000 {
 		var value strings.Builder
 		for col := range 1 + rng.IntN(6) {

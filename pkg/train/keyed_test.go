@@ -21,7 +21,7 @@ func readSUSY(t *testing.T) *record.Block {
 	if err != nil {
 		t.Fatal(err)
 	}
-	decoder, err := record.NewCSV(record.CSVOptions{})
+	decoder, err := record.NewCSV(record.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
