@@ -42,10 +42,7 @@ const keyed = -1
 func newColumns(opts Options) (*columns, error) {
 	labels, err := newLabels(opts.Positive)
 	errs := []error{err}
-	c := &columns{labels: labels, label: keyed}
-	zero, zeroOK := labels.number(0)
-	one, oneOK := labels.number(1)
-	c.zeroOne = zeroOK && oneOK && zero == 0 && one == 1
+	c := &columns{labels: labels, zeroOne: labels.zeroOne(), label: keyed}
 
 	number := map[string]int{} // column by name
 	marked := map[int]bool{}   // whether a column's values are categories
@@ -182,6 +179,22 @@ func (c *columns) of(col int) int32 {
 		return c.use[col]
 	}
 	return c.beyond
+}
+
+// zeroOne reports whether the number 0 means label 0, and 1 label 1.
+func (l *labels) zeroOne() bool {
+	zero, zeroOK := l.number(0)
+	one, oneOK := l.number(1)
+	return zeroOK && oneOK && zero == 0 && one == 1
+}
+
+// put takes a number into the row that begins at start, where its column has its place.
+func (c *columns) put(dst *Block, start int, use int32, v float64) {
+	if use == appended {
+		dst.X = append(dst.X, v)
+	} else {
+		dst.X[start+int(use)] = v
+	}
 }
 
 // textLabel returns the label that the text of a column means.

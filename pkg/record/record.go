@@ -88,11 +88,14 @@ type Options struct {
 	// or y; else column 0.
 	Label string
 
-	// Columns are the names of all columns of CSV values, in order. Without them columns have numbers only.
+	// Columns are the names of all columns of CSV values and JSON arrays, in order. Without them columns have numbers only. A #
+	// behind a name says that the column's values are categories.
 	Columns []string
 
 	// Features are the fields to learn from, by name or column number. If there are none, these are all numbers and texts
-	// but the label. A # behind a name says that its values are categories, also where they are numbers.
+	// but the label. A # behind a name says that its values are categories, also where they are numbers. JSON's numbers in quotes
+	// are refused, as nobody knows whether they count or name something, unless the field is here: they are numbers then, or
+	// categories by a #.
 	Features []string
 
 	// Positive are the values that mean label 1, with | between; nothing: true|1|1.0|yes.
@@ -100,6 +103,10 @@ type Options struct {
 
 	// Schemas knows the schemas that records name. Nil: none are known.
 	Schemas Schemas
+
+	// Seen is told which formats rows come in, by each decoder once: csv, json, json array, avro, or avro with header. Nil:
+	// nobody wants to know.
+	Seen func(format string)
 }
 
 // Schemas knows the schemas of records. Any goroutine may use it.
