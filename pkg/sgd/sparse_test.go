@@ -338,7 +338,11 @@ func TestExplainSparse(t *testing.T) {
 	p := m.Snapshot()
 	weights := m.(*pipeline).experts[0].(*linear).sparseWeights()
 	effects := make([]float64, len(weights)+3)
-	SparseEffects(p, effects)
+	all := make([]int32, len(effects))
+	for i := range all {
+		all[i] = int32(i)
+	}
+	SparseEffects(p, effects, all)
 	for i, effect := range effects {
 		want := 0.0
 		if i < len(weights) {
