@@ -21,8 +21,8 @@ type avroDecoder struct {
 	known map[schemaID]*avroPlan
 
 	plan     *avroPlan // of the newest record
-	prefix   [5]byte   // with which values of its schema begin that have no header
-	prefixed bool      // whether any do
+	idNumber uint32    // of its schema
+	prefixed bool      // whether that has one, which may stand in front of a value
 
 	// The record at hand.
 	cursor
@@ -47,17 +47,20 @@ func newAvro(plans *avroPlans) *avroDecoder {
 
 // Decode appends rec to dst as one row, or leaves dst as it was and returns a *Bad or a *Pending. It allocates nothing but room in
 // dst, errors, and what it keeps of a schema.
-func (d *avroDecoder) Decode(dst *Block, rec Record) error {
+func (d *avroDecoder) Decode(dst *Block, rec Record) error { return d.decode(dst, &rec) }
+
+// decode does what Decode does.
+func (d *avroDecoder) decode(dst *Block, rec *Record) error {
 	switch {
 	case rec.Value == nil:
 		return &Bad{Reason: Tombstone, Detail: "the value is null"}
 	case len(rec.Value) == 0:
 		return &Bad{Reason: Empty, Detail: "the value is empty"}
 	}
-	at := len(d.prefix)
-	if len(rec.Headers) > 1 || !d.prefixed || !bytes.HasPrefix(rec.Value, d.prefix[:]) {
+	at := 5
+	if !d.expects(rec) {
 		var err error
-		if at, err = d.find(&rec); err != nil {
+		if at, err = d.find(rec); err != nil {
 			return err
 		}
 	}
@@ -65,13 +68,19 @@ func (d *avroDecoder) Decode(dst *Block, rec Record) error {
 		return d.plan.bad
 	}
 	width, hashes, missing := len(dst.X), len(dst.Hashes), dst.Missing
-	shape, bad := d.row(dst, &rec, at)
+	shape, bad := d.row(dst, rec, at)
 	if bad != nil {
 		dst.X, dst.Hashes, dst.Missing = dst.X[:width], dst.Hashes[:hashes], missing
 		return bad
 	}
-	dst.EndRow(&rec, shape, d.label)
+	dst.EndRow(rec, shape, d.label)
 	return nil
+}
+
+// expects reports whether a record names the schema that the one before did, in front of its value.
+func (d *avroDecoder) expects(rec *Record) bool {
+	v := rec.Value
+	return d.prefixed && len(rec.Headers) <= 1 && len(v) >= 5 && v[0] == numberFollows && binary.BigEndian.Uint32(v[1:]) == d.idNumber
 }
 
 // find takes the plan of a record's schema, and returns where the record begins in the value.
@@ -94,8 +103,7 @@ func (d *avroDecoder) find(rec *Record) (at int, err error) {
 	if plan != d.plan {
 		d.plan, d.shape = plan, nil
 	}
-	d.prefixed = !id.global
-	binary.BigEndian.PutUint32(d.prefix[1:], id.number)
+	d.idNumber, d.prefixed = id.number, !id.global
 	return at, nil
 }
 

@@ -404,12 +404,23 @@ func TestAvroRowsAreThoseOfCSV(t *testing.T) {
 	}
 }
 
-// BenchmarkAvro decodes one row of a label and 18 features in one operation.
+// BenchmarkAvro decodes one row of a label and 18 features in one operation; auto is doubles by way of a decoder of all formats.
 func BenchmarkAvro(b *testing.B) {
-	for _, kind := range []string{"double", "float"} {
-		b.Run(kind, func(b *testing.B) {
+	for _, name := range []string{"double", "float", "auto"} {
+		b.Run(name, func(b *testing.B) {
+			kind := name
+			if name == "auto" {
+				kind = "double"
+			}
 			size, values := susyValues(1024, kind)
-			d := newTestAvro(b, Options{}, avroSchema(susySchema(kind)))
+			var d Decoder = newTestAvro(b, Options{}, avroSchema(susySchema(kind)))
+			if name == "auto" {
+				newDecoder, err := NewDecoder(Options{Schemas: avroSchema(susySchema(kind))})
+				if err != nil {
+					b.Fatal(err)
+				}
+				d = newDecoder()
+			}
 			var dst Block
 			b.SetBytes(int64(size / len(values)))
 			b.ReportAllocs()

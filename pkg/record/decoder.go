@@ -76,7 +76,7 @@ type decoder struct {
 
 	csv   *CSV
 	json  *jsonDecoder
-	avro  Decoder
+	avro  *avroDecoder
 	types map[schemaID]string // of the schemas that were met
 
 	seen func(format string)
@@ -114,6 +114,9 @@ func (d *decoder) decode(dst *Block, rec *Record) (format int, err error) {
 	}
 	if d.format == "csv" {
 		return seenCSV, d.csv.Decode(dst, *rec)
+	}
+	if d.avro.expects(rec) {
+		return seenAvro, d.avro.decode(dst, rec)
 	}
 	id, payload, framed, bad := frameOf(rec)
 	switch {
@@ -154,9 +157,9 @@ func (d *decoder) framed(dst *Block, rec *Record, id schemaID, payload []byte) (
 	case is == "AVRO" && d.format == "json":
 		return 0, &Bad{Reason: Schema, Detail: fmt.Sprintf("schema %v is of Avro, and LEARNER_FORMAT is json", id)}
 	case is == "AVRO" && len(payload) == len(rec.Value):
-		return seenHeader, d.avro.Decode(dst, *rec)
+		return seenHeader, d.avro.decode(dst, rec)
 	case is == "AVRO":
-		return seenAvro, d.avro.Decode(dst, *rec)
+		return seenAvro, d.avro.decode(dst, rec)
 	case is == "JSON" && d.format == "avro":
 		return 0, &Bad{Reason: Schema, Detail: fmt.Sprintf("schema %v is of JSON, and LEARNER_FORMAT is avro", id)}
 	case is == "JSON":
