@@ -14,7 +14,10 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"go.uber.org/zap"
+
 	"learner/pkg/record"
+	"learner/pkg/registry"
 	"learner/pkg/serve"
 	"learner/pkg/sgd"
 )
@@ -179,15 +182,39 @@ func (c *Config) registryURLs() []string {
 	return urls
 }
 
-// recordOptions returns what the configuration says of records.
-func (c *Config) recordOptions() record.Options {
-	return record.Options{Format: c.Format, Label: c.Label, Columns: c.Columns, Features: c.Features, Positive: c.Positive}
+// registry returns a client of the Schema Registry; nil: there is none.
+func (c *Config) registry(log *zap.Logger, requested func(registry.Result)) (*registry.Client, error) {
+	if c.RegistryURL == "" {
+		return nil, nil //nolint:nilnil // it is no fault that there is none
+	}
+	client, err := registry.New(registry.Config{
+		URLs: c.RegistryURL, Key: string(c.RegistryKey), Secret: string(c.RegistrySecret), Logger: log, Requested: requested,
+	})
+	if err != nil {
+		return nil, usagef("CCLOUD_SCHEMA_REGISTRY_ENDPOINT: %w", err)
+	}
+	return client, nil
+}
+
+// recordOptions returns what the configuration says of records. The header has the names of CSV columns where the configuration
+// has none.
+func (c *Config) recordOptions(header []string) record.Options {
+	columns := c.Columns
+	if len(columns) == 0 {
+		columns = header
+	}
+	return record.Options{Format: c.Format, Label: c.Label, Columns: columns, Features: c.Features, Positive: c.Positive}
 }
 
 // checkDecoder asks the decoder of the records whether it can work with label, columns, and features. Each of its
-// errors begins with the option's name, which is a variable's without the prefix, in lower case.
+// errors begins with the option's name, which is a variable's without the prefix, in lower case. Names of CSV columns may
+// still come with a header line: until then they are taken for those of fields.
 func (c *Config) checkDecoder(bad *faults) {
-	_, err := record.NewCSV(c.recordOptions())
+	options := c.recordOptions(nil)
+	if options.Format != "json" {
+		options.Format = "auto"
+	}
+	_, err := record.NewDecoder(options)
 	if err == nil {
 		return
 	}

@@ -89,13 +89,17 @@ type replay struct {
 	started time.Time // when reading began
 	learned atomic.Int64
 
-	decoder record.Decoder
-	keyed   bool // column 0 is the record's key, as learner load writes it with --layout tensorflow
+	options record.Options
+	decoder record.Decoder // nil before the first line: a header line may name the columns
+	slots   *record.Slots
+	first   []string       // of several columns that are new
+	placer  *record.Placer // nil: columns are not settled
+	keyed   bool           // column 0 is the record's key, as learner load writes it with --layout tensorflow
 	seed    uint64
 	models  []*tried
 
 	block  record.Block // decoded and not yet learned; a row's offset is the number of its line
-	rows   sgd.Rows     // those of the block that have the right width
+	rows   sgd.Rows     // those of the block that fit
 	labels []float64    // of all rows learned
 
 	refused map[string]int   // lines, by reason
@@ -111,15 +115,15 @@ type tried struct {
 }
 
 func newReplay(cfg *Config) (*replay, error) {
-	decoder, err := record.NewCSV(cfg.recordOptions())
+	slots, err := record.NewSlots(cfg.HashBits, nil)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, err
 	}
 	specs, err := sgd.ParseModels(cfg.Models)
 	if err != nil {
 		return nil, usageError{err}
 	}
-	r := &replay{decoder: decoder, keyed: strings.TrimSpace(cfg.Label) == "key", seed: cfg.Seed, refused: make(map[string]int)}
+	r := &replay{options: cfg.recordOptions(nil), slots: slots, first: cfg.firstColumns(), keyed: strings.TrimSpace(cfg.Label) == "key", seed: cfg.Seed, refused: make(map[string]int)}
 	for _, spec := range specs {
 		r.models = append(r.models, &tried{spec: spec})
 	}
@@ -132,15 +136,24 @@ func (r *replay) run(ctx context.Context, in io.Reader) error {
 		if ctx.Err() != nil {
 			return errors.New("interrupted")
 		}
-		r.decode(number, line)
-		return nil
+		return r.decode(number, line)
 	})
 	r.learn()
 	return err
 }
 
-// decode takes one line into the block, and learns the block when it is full.
-func (r *replay) decode(number int64, line []byte) {
+// decode takes one line into the block, and learns the block when it is full. The error says that no line can be decoded.
+func (r *replay) decode(number int64, line []byte) error {
+	if r.decoder == nil {
+		if r.options.Columns == nil {
+			r.options.Columns = r.header
+		}
+		make, err := record.NewDecoder(r.options)
+		if err != nil {
+			return usageError{err}
+		}
+		r.decoder = make()
+	}
 	rec := record.Record{Offset: number, Value: line}
 	if r.keyed {
 		rec.Key, rec.Value, _ = bytes.Cut(line, []byte(","))
@@ -151,29 +164,43 @@ func (r *replay) decode(number int64, line []byte) {
 	if r.block.Rows() == replayRows {
 		r.learn()
 	}
+	return nil
 }
 
-// learn lets every model predict and learn the rows of the block, one model after the other, and empties the block.
+// learn lets every model predict and learn the rows of the block, and empties the block.
 func (r *replay) learn() {
-	if r.rows.Width == 0 {
-		r.settleWidth()
-	}
-	r.rows.X, r.rows.Y = r.rows.X[:0], r.rows.Y[:0]
 	b := &r.block
+	if r.placer == nil && b.Rows() > 0 {
+		r.settle()
+	}
 	for i := range b.Rows() {
-		if x := b.Row(i).X; len(x) == r.rows.Width {
-			r.rows.X, r.rows.Y = append(r.rows.X, x...), append(r.rows.Y, b.Y[i])
-		} else {
-			r.refuse(b.Offset[i], &record.Bad{
-				Reason: record.Arity, Detail: fmt.Sprintf("%d features where most records have %d", len(x), r.rows.Width),
-			})
+		row := b.Row(i)
+		if bad := r.placer.Fits(row.Shape, len(row.X)); bad != nil {
+			r.refuse(b.Offset[i], bad)
+			continue
 		}
+		if r.placer.Extends(row.Shape) {
+			r.learnRows()
+			r.placer.Extend(row.Shape)
+			for _, m := range r.models {
+				m.Grow(r.placer.Layout().Width)
+			}
+		}
+		var missing bool
+		r.rows.X, r.rows.Sparse, missing = r.placer.Place(r.rows.X, r.rows.Sparse, row, false)
+		r.rows.Missing = r.rows.Missing || missing
+		r.rows.Y, r.rows.SparseEnd = append(r.rows.Y, b.Y[i]), append(r.rows.SparseEnd, len(r.rows.Sparse))
 	}
 	b.Reset()
+	r.learnRows()
+}
+
+// learnRows lets every model predict and learn the rows, one model after the other, and takes these away.
+func (r *replay) learnRows() {
 	if r.rows.Len() == 0 {
 		return
 	}
-
+	r.rows.Width = r.placer.Layout().Width
 	n := len(r.labels)
 	r.labels = append(r.labels, r.rows.Y...)
 	for _, m := range r.models {
@@ -183,26 +210,27 @@ func (r *replay) learn() {
 		m.took += time.Since(started)
 	}
 	r.learned.Store(int64(len(r.labels)))
+	r.rows = sgd.Rows{X: r.rows.X[:0], Y: r.rows.Y[:0], Sparse: r.rows.Sparse[:0], SparseEnd: r.rows.SparseEnd[:0]}
 }
 
-// settleWidth settles that rows have the width that most of the first ones have, among equals the one met first, and
-// makes the models.
-func (r *replay) settleWidth() {
-	counts := make(map[int]int)
-	first := min(r.block.Rows(), widthRows)
-	for i := range first {
-		counts[len(r.block.Row(i).X)]++
+// settle settles which columns rows have by the first ones, and makes the models.
+func (r *replay) settle() {
+	var first []record.Row
+	for i := range min(r.block.Rows(), record.SettleRows) {
+		first = append(first, r.block.Row(i))
 	}
-	for i := range first {
-		if width := len(r.block.Row(i).X); counts[width] > counts[r.rows.Width] {
-			r.rows.Width = width
-		}
-	}
+	r.placer = record.Settle(first, r.slots, r.first)
 	for _, m := range r.models {
-		if r.rows.Width > 0 {
-			m.Model = m.spec.New(r.rows.Width, r.seed)
-		}
+		m.Model = m.spec.New(r.placer.Layout().Width, r.seed)
 	}
+}
+
+// features returns how many columns are learned from; 0: no row was.
+func (r *replay) features() int {
+	if r.placer == nil {
+		return 0
+	}
+	return r.placer.Layout().Features()
 }
 
 // refuse counts a refused line, and keeps it if it is one of the first. Lines of a wrong width come late.

@@ -44,7 +44,7 @@ const baselineKind = "baseline"
 // result scores all answers.
 func (r *replay) result() *replayResult {
 	result := &replayResult{
-		Records: len(r.labels), Features: r.rows.Width, Refused: r.refused, named: r.named, leftOut: r.leftOut(),
+		Records: len(r.labels), Features: r.features(), Refused: r.refused, named: r.named, leftOut: r.leftOut(),
 		Baselines: []replayLine{
 			baselineLine("majority class", r.labels, (*evaluate.Labels).Majority),
 			baselineLine("last label", r.labels, (*evaluate.Labels).LastLabel),

@@ -128,6 +128,13 @@ func (s *service) standbyOf(c *checkpoint.Checkpoint) *followed {
 		f.refused = err
 		return f
 	}
+	if err := s.useHeader(c.Header); err != nil {
+		f.refused = err
+		return f
+	}
+	if s.schemas != nil {
+		s.schemas.Condemn(c.NotFound...)
+	}
 	f.trainer, f.snapshots, f.comparison, f.twin = trainer, trainer.Snapshots(), trainer.Comparison(), trainer.Twin()
 	s.metrics.Lineage(c.ID.Lineage, c.ID.Sequence)
 	s.compared(f.comparison, trainer.Layout())

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"go.uber.org/zap"
 
 	"learner/pkg/producer"
 	"learner/pkg/susy"
@@ -31,7 +32,7 @@ type loadOptions struct {
 	create      bool
 	partitions  int
 	key         string // none or label
-	layout      string // csv or tensorflow
+	layout      string // csv, tensorflow, json, or avro
 	compression kafka.Compression
 }
 
@@ -46,7 +47,7 @@ func load(ctx context.Context, p *process) error {
 	flags.BoolVar(&opts.create, "create", false, "create topics that are missing, with unlimited retention")
 	flags.IntVar(&opts.partitions, "partitions", 6, "`number` of partitions of topics that are created")
 	flags.StringVar(&opts.key, "key", "none", "`what` is the records' key: none, or label (0.0 or 1.0, from column 0, which decides the partition)")
-	flags.StringVar(&opts.layout, "layout", "csv", "`how` the value looks: csv, the line; or tensorflow, the line without the label, which is the key")
+	flags.StringVar(&opts.layout, "layout", "csv", "`how` the value looks: csv, the line; tensorflow, the line without the label, which is the key; json, an object; or avro, by a schema that is registered for the topic")
 	flags.TextVar(&opts.compression, "compression", kafka.Lz4, "`codec` of the batches: none, gzip, snappy, lz4, or zstd")
 	rest, err := p.parse(flags)
 	if err != nil {
@@ -81,7 +82,21 @@ func load(ctx context.Context, p *process) error {
 	}
 	defer client.Close()
 
-	l := &loader{opts: opts, train: target{topic: cfg.TrainTopic}, test: target{topic: cfg.TestTopic}, now: time.Now}
+	l := &loader{opts: opts, train: target{topic: cfg.TrainTopic}, test: target{topic: cfg.TestTopic}, now: time.Now, names: cfg.Columns}
+	if opts.generate > 0 && l.names == nil {
+		l.names = susy.Columns[:]
+	}
+	if opts.layout == "avro" {
+		if cfg.RegistryURL == "" {
+			return usagef("load -layout avro registers a schema: CCLOUD_SCHEMA_REGISTRY_ENDPOINT: not set, want %s", wanted("CCLOUD_SCHEMA_REGISTRY_ENDPOINT"))
+		}
+		registry, err := cfg.registry(zap.NewNop(), nil)
+		if err != nil {
+			return err
+		}
+		defer registry.Close()
+		l.register = registry.Register
+	}
 	show := newProgress(p.stderr, l.state)
 	if err := l.open(ctx, client.Kafka(), show); err != nil {
 		return err
@@ -107,8 +122,8 @@ func (o *loadOptions) check() error {
 		return usagef("load: -partitions %d, want 1 or more", o.partitions)
 	case !slices.Contains([]string{"none", "label"}, o.key):
 		return usagef("load: -key %q, want none or label", o.key)
-	case !slices.Contains([]string{"csv", "tensorflow"}, o.layout):
-		return usagef("load: -layout %q, want csv or tensorflow", o.layout)
+	case !slices.Contains([]string{"csv", "tensorflow", "json", "avro"}, o.layout):
+		return usagef("load: -layout %q, want csv, tensorflow, json, or avro", o.layout)
 	}
 	if o.layout == "tensorflow" {
 		o.key = "label"
@@ -153,6 +168,7 @@ type target struct {
 	topic   string
 	created bool
 	sink    sink
+	schema  int      // id of the schema of its values, where they have one
 	keyed   [2]int32 // partition of the records with the key 0.0, and with 1.0
 	next    int32    // partition of the next record without a key
 }
@@ -171,6 +187,15 @@ type loader struct {
 	csvLines
 	rows, bytes  atomic.Int64 // read, without what was left out
 	withoutLabel atomic.Int64 // lines left out
+
+	// Where values are no lines.
+	names    []string // of the columns; nil: those of the header line, if there is one
+	register func(ctx context.Context, subject, schema, kind string) (int, error)
+	sample   [][]byte // the first lines, while columns are not known
+	columns  *table   // nil: not known
+	unfit    atomic.Int64
+	misfit   atomic.Pointer[string] // what is wrong with the first of them
+	value    []byte                 // memory of a value
 }
 
 // open finds or creates the topics and starts their producers.
@@ -268,14 +293,79 @@ func (l *loader) close(ctx context.Context, err error) error {
 // readRows reads all lines and sends those that are rows.
 func (l *loader) readRows(ctx context.Context, in io.Reader) error {
 	row := uint64(0)
-	return l.each(in, func(_ int64, line []byte) error {
+	next := func(line []byte) error {
 		if err := pace(ctx, l.started, row, l.opts.rate); err != nil {
 			return err
 		}
 		err := l.send(ctx, row, line)
 		row++
 		return err
+	}
+	convert := l.opts.layout == "json" || l.opts.layout == "avro"
+	err := l.each(in, func(_ int64, line []byte) error {
+		if !convert || l.columns != nil {
+			return next(line)
+		}
+		if l.sample = append(l.sample, bytes.Clone(line)); len(l.sample) < sampleLines {
+			return nil
+		}
+		return l.settle(ctx, next)
 	})
+	if err == nil && convert && len(l.sample) > 0 {
+		err = l.settle(ctx, next)
+	}
+	return err
+}
+
+// settle finds out what the columns are, and sends the lines that were kept for that.
+func (l *loader) settle(ctx context.Context, next func(line []byte) error) error {
+	names := l.names
+	if names == nil {
+		names = l.header
+	}
+	var err error
+	if l.columns, err = newTable(names, l.sample); err != nil {
+		return err
+	}
+	if l.opts.layout == "avro" {
+		schema, err := l.columns.avroSchema()
+		if err != nil {
+			return err
+		}
+		for _, t := range l.targets() {
+			if t.schema, err = l.register(ctx, t.topic+"-value", schema, "AVRO"); err != nil {
+				return err
+			}
+		}
+	}
+	lines := l.sample
+	l.sample = nil
+	for _, line := range lines {
+		if err := next(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// valueOf returns the value of the record of a line; nil: there is none.
+func (l *loader) valueOf(t *target, line []byte) []byte {
+	if l.columns == nil {
+		return line
+	}
+	row, err := l.columns.values(line)
+	switch {
+	case err != nil:
+		text := err.Error()
+		l.misfit.CompareAndSwap(nil, &text)
+		l.unfit.Add(1)
+		return nil
+	case l.opts.layout == "json":
+		l.value = l.columns.appendJSON(l.value[:0], row)
+	default:
+		l.value = l.columns.appendAvro(l.value[:0], t.schema, row)
+	}
+	return l.value
 }
 
 // pace waits until it is time for row number n, from 0, at rate rows a second since then, or until ctx ends. Rate 0
@@ -302,7 +392,10 @@ func (l *loader) send(ctx context.Context, row uint64, line []byte) error {
 	if unit(l.opts.seed, row) < l.opts.split {
 		t = &l.train
 	}
-	partition, key, value := t.next, []byte(nil), line
+	partition, key, value := t.next, []byte(nil), l.valueOf(t, line)
+	if value == nil {
+		return nil
+	}
 	if l.opts.key == "label" {
 		label, others, ok := cutLabel(line)
 		if !ok {
@@ -400,7 +493,11 @@ func (l *loader) summary(complete bool) string {
 		}
 		text.WriteByte('\n')
 	}
-	for _, left := range append(l.leftOut(), lineCount{l.withoutLabel.Load(), "row without a label 0 or 1 in column 0"}) {
+	leftOut := append(l.leftOut(), lineCount{l.withoutLabel.Load(), "row without a label 0 or 1 in column 0"})
+	if misfit := l.misfit.Load(); misfit != nil {
+		leftOut = append(leftOut, lineCount{l.unfit.Load(), "row that does not fit (the first: " + *misfit + ")"})
+	}
+	for _, left := range leftOut {
 		if left.n > 0 {
 			fmt.Fprintf(&text, "  not loaded: %d × %s\n", left.n, left.what)
 		}

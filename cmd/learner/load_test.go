@@ -98,9 +98,12 @@ func readAll(t *testing.T, b kafka.Bytes) []byte {
 }
 
 // susyLines returns the lines of the SUSY file.
-func susyLines(t *testing.T) []string {
+func susyLines(t *testing.T) []string { return linesOf(t, susyFile) }
+
+// linesOf returns the lines of a CSV.gz file.
+func linesOf(t *testing.T, file string) []string {
 	t.Helper()
-	packed, err := os.ReadFile(susyFile)
+	packed, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"learner/pkg/consumer"
 	"learner/pkg/metrics"
 	"learner/pkg/record"
+	"learner/pkg/registry"
 	"learner/pkg/serve"
 	"learner/pkg/sgd"
 	"learner/pkg/train"
@@ -40,19 +41,21 @@ type service struct {
 	client  *consumer.Client
 	metrics *metrics.Metrics
 	specs   []sgd.Spec
-	csv     *record.CSV
+	schemas *registry.Client // nil: there is no Schema Registry
 	server  *serve.Server
 	admin   *serve.Admin // nil: there is none
 	turns   *turns.Turns
 	started time.Time
 
-	tenure     atomic.Pointer[tenure]               // nil while another member holds the partitions
-	followed   atomic.Pointer[followed]             // what another member committed last; nil before the first look
-	membership atomic.Pointer[consumer.GroupStatus] // nil before the group was asked
-	tests      atomic.Pointer[testRun]              // the newest measurement; nil before the first
-	problem    atomic.Pointer[string]               // what the start or a checkpoint waits for; nil: nothing
-	kept       atomic.Pointer[keptMark]             // what this process committed or restored last as holder
-	columns    atomic.Pointer[askedColumns]         // see columnsOf; nil before they were needed
+	tenure     atomic.Pointer[tenure]                // nil while another member holds the partitions
+	followed   atomic.Pointer[followed]              // what another member committed last; nil before the first look
+	membership atomic.Pointer[consumer.GroupStatus]  // nil before the group was asked
+	tests      atomic.Pointer[testRun]               // the newest measurement; nil before the first
+	problem    atomic.Pointer[string]                // what the start or a checkpoint waits for; nil: nothing
+	kept       atomic.Pointer[keptMark]              // what this process committed or restored last as holder
+	columns    atomic.Pointer[askedColumns]          // see columnsOf; nil before they were needed
+	decoders   atomic.Pointer[func() record.Decoder] // nil before a lineage was settled
+	formats    seenFormats
 	stopping   atomic.Bool
 
 	trainSkipped, testSkipped skipped
@@ -99,25 +102,26 @@ func newService(cfg *Config, log *zap.Logger, level zap.AtomicLevel) (*service, 
 	if err != nil {
 		return nil, usagef("LEARNER_MODELS: %w", err)
 	}
-	csv, err := record.NewCSV(cfg.recordOptions())
-	if err != nil {
-		return nil, usageError{err}
-	}
 	client, err := kafkaClient(cfg, log)
 	if err != nil {
 		return nil, err
 	}
 	build := currentBuild()
-	registry := prometheus.NewRegistry()
-	s := &service{cfg: cfg, log: log, client: client, specs: specs, csv: csv, turns: turns.New(), started: time.Now()}
+	series := prometheus.NewRegistry()
+	s := &service{cfg: cfg, log: log, client: client, specs: specs, turns: turns.New(), started: time.Now()}
 	names := make([]string, len(specs))
 	for i, spec := range specs {
 		names[i] = spec.Name
 	}
-	s.metrics = metrics.New(registry, metrics.Config{
+	s.metrics = metrics.New(series, metrics.Config{
 		Version: build.Version, Revision: build.Revision, TrainTopic: cfg.TrainTopic, TestTopic: cfg.TestTopic, Models: names,
 	})
 	s.metrics.Champion(specs[0].Name)
+	s.formats.log = log
+	if s.schemas, err = cfg.registry(log, func(r registry.Result) { s.metrics.SchemaRequested(string(r)) }); err != nil {
+		client.Close()
+		return nil, err
+	}
 	s.server = serve.New(serve.Config{
 		Addr:     cfg.HTTPAddr,
 		Version:  serve.Version{Version: build.Version, Revision: build.Revision, Go: build.Go},
@@ -126,7 +130,7 @@ func newService(cfg *Config, log *zap.Logger, level zap.AtomicLevel) (*service, 
 		Status:   func() any { return s.wholeStatus() },
 		Live:     s.live(),
 		Models:   s,
-		Metrics:  s.scraped(metrics.Handler(registry)),
+		Metrics:  s.scraped(metrics.Handler(series)),
 		Observer: s.metrics,
 		Log:      log,
 
@@ -137,17 +141,25 @@ func newService(cfg *Config, log *zap.Logger, level zap.AtomicLevel) (*service, 
 		err = s.listenAdmin(level)
 	}
 	if err != nil {
-		client.Close()
+		s.close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// close ends the connections.
+func (s *service) close() {
+	s.client.Close()
+	if s.schemas != nil {
+		s.schemas.Close()
+	}
 }
 
 // run serves until ctx ends or something cannot be mended. The order of stopping: not ready; stop fetching; finish the
 // batch in hand, so that what was fetched counts; keep and commit a last checkpoint, while the generation lives; leave
 // the group, so that a standby need not wait; HTTP last, so that probes are answered until the end.
 func (s *service) run(ctx context.Context) error {
-	defer s.client.Close()
+	defer s.close()
 	web, stopWeb := context.WithCancel(context.WithoutCancel(ctx))
 	ctx, stop := context.WithCancel(ctx)
 	var wait, waitWeb sync.WaitGroup
@@ -234,6 +246,12 @@ func (s *service) learn(service, ctx context.Context, t *consumer.Tenure) error 
 	if err != nil || from == nil {
 		return err
 	}
+	if err := s.useHeader(k.header); err != nil {
+		return err
+	}
+	if s.schemas != nil {
+		s.schemas.Condemn(from.NotFound...)
+	}
 	s.metrics.Assigned(len(from.Partitions))
 	s.log.Info("learning goes on", zap.Stringer("checkpoint", s.kept.Load().id), zap.Any("offsets", nextOffsets(from)))
 	observer := newObserver(s)
@@ -315,7 +333,35 @@ func (s *service) mode() train.Mode {
 	return train.ByTime
 }
 
-func (s *service) decoder() record.Decoder { return s.csv }
+// decoder returns a decoder for one goroutine. There is one once the header is settled.
+func (s *service) decoder() record.Decoder { return (*s.decoders.Load())() }
+
+// useHeader settles the names of CSV columns, where a header line has them, and so how records are decoded.
+func (s *service) useHeader(header []string) error {
+	options := s.cfg.recordOptions(header)
+	options.Seen = s.formats.note
+	if s.schemas != nil {
+		options.Schemas = s.schemas
+	}
+	decoders, err := record.NewDecoder(options)
+	if err != nil {
+		return usageError{err}
+	}
+	s.decoders.Store(&decoders)
+	return nil
+}
+
+// seenFormats logs each format that records have once.
+type seenFormats struct {
+	log  *zap.Logger
+	seen sync.Map
+}
+
+func (f *seenFormats) note(format string) {
+	if _, told := f.seen.LoadOrStore(format, true); !told {
+		f.log.Info("records have the format "+format, zap.String("format", format))
+	}
+}
 
 func (s *service) fetchFailed(err error) {
 	kind := consumer.Kind(err)
@@ -334,6 +380,9 @@ func (s *service) scraped(next http.Handler) http.Handler {
 				s.metrics.RangeEnd(p.Partition, p.End)
 			}
 			t.observer.columns(t.trainer)
+		}
+		if s.schemas != nil {
+			s.metrics.SchemasPending(s.schemas.Pending())
 		}
 		s.metrics.Ready(len(s.unready()) == 0)
 		next.ServeHTTP(w, r)

@@ -28,7 +28,7 @@ const (
 // first and the last, in interleaved pairs, and the time from the start of a process to its first record.
 func checkpoints(ctx context.Context, c *cluster, dir string, o *options) error {
 	t := &topic{name: "checkpoints", codec: "none", partitions: o.partitions, records: o.records}
-	rows := newRows(o.records)
+	rows := newRows(formatCSV, o.records)
 	if err := c.fill(ctx, t, rows); err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func (b *bench) freshness(ctx context.Context) error {
 // record to the first snapshot that has learned it, in seconds; the wait of the producer for more records is part of it.
 func freshness(ctx context.Context, j *job, r *result) error {
 	turns := turns.New()
-	client, reader, ends, err := open(ctx, j, csvDecoder, turns)
+	client, reader, ends, err := open(ctx, j, newDecoder, turns)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func freshness(ctx context.Context, j *job, r *result) error {
 	var wait sync.WaitGroup
 	wait.Go(func() { t.Run(learning, reader) })
 
-	rows := newRows(freshRate)
+	rows := newRows(formatCSV, freshRate)
 	tick := time.NewTicker(freshTick)
 	defer tick.Stop()
 	began := time.Now()

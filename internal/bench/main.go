@@ -77,7 +77,7 @@ func run(ctx context.Context, o *options) (err error) {
 	case o.profiles != "":
 		return profiles(ctx, c, o)
 	}
-	b := &bench{options: o, cluster: c, dir: dir, rows: newRows(o.records)}
+	b := &bench{options: o, cluster: c, dir: dir, rows: newRows(formatCSV, o.records)}
 	if err := b.run(ctx); err != nil {
 		return err
 	}

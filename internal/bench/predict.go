@@ -27,7 +27,7 @@ const (
 // predictions prints how soon the service answers requests for predictions that come at a steady rate while it replays a
 // topic at full speed, and how much they slow the replay down: rounds with and without requests take turns.
 func predictions(ctx context.Context, c *cluster, dir string, o *options) error {
-	rows := newRows(o.records)
+	rows := newRows(formatCSV, o.records)
 	t, tests := &topic{name: "predictions", codec: "none", partitions: o.partitions, records: o.records}, newTests(rows)
 	if err := errors.Join(c.fill(ctx, t, rows), c.fill(ctx, tests, rows)); err != nil {
 		return err

@@ -7,7 +7,7 @@ import (
 
 // profiles writes CPU profiles of the whole way, one for each model, codec, and run.
 func profiles(ctx context.Context, c *cluster, o *options) error {
-	rows := newRows(o.records)
+	rows := newRows(formatCSV, o.records)
 	tests := newTests(rows)
 	if err := c.fill(ctx, tests, rows); err != nil {
 		return err

@@ -28,24 +28,17 @@ const (
 var stages = map[string]work{
 	"bare fetch": func(ctx context.Context, j *job, r *result) error { return drain(ctx, j, r, noDecoder) },
 	"fetch + decode": func(ctx context.Context, j *job, r *result) error {
-		return drain(ctx, j, r, csvDecoder)
+		return drain(ctx, j, r, newDecoder)
 	},
 	"whole way": learn,
 	"franz-go":  drainFranz,
 	"kafka-go":  drainKafkaGo,
 	"width":     width,
+	"decoding":  decoding,
 	"freshness": freshness,
 }
 
 func noDecoder() record.Decoder { return nil }
-
-func csvDecoder() record.Decoder {
-	csv, err := record.NewCSV(record.Options{})
-	if err != nil {
-		panic(err)
-	}
-	return csv
-}
 
 // open connects, and returns a reader at the start of the topic and the ends of its partitions.
 func open(ctx context.Context, j *job, decoder func() record.Decoder, turns *turns.Turns) (*consumer.Client, *consumer.Reader, map[int32]consumer.Offsets, error) {
@@ -111,7 +104,7 @@ func start(ctx context.Context, r *consumer.Reader) <-chan error {
 // service does.
 func learn(ctx context.Context, j *job, r *result) error {
 	turns := turns.New()
-	client, reader, _, err := open(ctx, j, csvDecoder, turns)
+	client, reader, _, err := open(ctx, j, newDecoder, turns)
 	if err != nil {
 		return err
 	}
@@ -145,7 +138,7 @@ func learn(ctx context.Context, j *job, r *result) error {
 // measureOn keeps measuring the newest snapshots on the newest test records until ctx ends.
 func measureOn(ctx context.Context, c *consumer.Client, topic string, t *train.Trainer) error {
 	tail := c.NewTail(consumer.TailConfig{
-		Topic: topic, Records: evalRecords, Decoder: csvDecoder, Logger: zap.NewNop(),
+		Topic: topic, Records: evalRecords, Decoder: newDecoder, Logger: zap.NewNop(),
 		Refused: func(int32, int64, *record.Bad) {}, Failed: func(error) {},
 	})
 	window := evaluate.NewWindow(evalRecords)

@@ -15,13 +15,13 @@ func TestStages(t *testing.T) {
 	t.Cleanup(b.Close)
 	c := &cluster{addrs: b.Addrs()}
 	const records = 3000
-	rows := newRows(records)
+	rows := newRows(formatCSV, records)
 	topic := &topic{name: "stages", codec: "zstd", partitions: 6, records: records, place: byLabel(6)}
 	if err := c.fill(t.Context(), topic, rows); err != nil {
 		t.Fatal(err)
 	}
 	for name, do := range stages {
-		if name == "width" || name == "freshness" {
+		if name == "width" || name == "decoding" || name == "freshness" {
 			continue // they read no topic that is filled
 		}
 		j := job{Stage: name, Brokers: c.addrs, Topic: topic.name, Tests: topic.name, Records: records, Models: eightModels()}
@@ -41,7 +41,7 @@ func TestStages(t *testing.T) {
 func TestByLabel(t *testing.T) {
 	place := byLabel(6)
 	first := map[int]byte{}
-	rows := newRows(200)
+	rows := newRows(formatCSV, 200)
 	for i := range rows.len() {
 		row := rows.at(i)
 		partition, key, _ := place(i, row)

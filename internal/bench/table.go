@@ -71,7 +71,7 @@ func (b *bench) run(ctx context.Context) error {
 	if err := b.fill(ctx, b.tests, b.rows); err != nil {
 		return err
 	}
-	for _, part := range []func(context.Context) error{b.stages, b.topics, b.memory, b.widths, b.freshness} {
+	for _, part := range []func(context.Context) error{b.stages, b.formats, b.topics, b.memory, b.widths, b.freshness} {
 		if err := part(ctx); err != nil {
 			return err
 		}

@@ -85,13 +85,13 @@ type rows struct {
 // rowBytes is a little more than a row has on average.
 const rowBytes = 480
 
-// newRows returns the first n events of a generator.
-func newRows(n int) *rows {
+// newRows returns the first n events of a generator in a format.
+func newRows(format string, n int) *rows {
 	r := &rows{text: make([]byte, 0, n*rowBytes), ends: make([]int, 1, n+1)}
 	events := susy.NewGenerator(1)
 	var x [susy.Features]float64
 	for range n {
-		r.text = susy.AppendCSV(r.text, events.Next(&x), &x)
+		r.text = appendRow(r.text, format, events.Next(&x), &x)
 		r.ends = append(r.ends, len(r.text))
 	}
 	return r

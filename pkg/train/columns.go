@@ -62,15 +62,28 @@ func (c *columns) use(layout *record.Layout) {
 	c.layout, c.placer = layout, record.NewPlacer(layout, c.slots, true, c.first)
 }
 
-// settle settles the layout by a row.
-func (c *columns) settle(row record.Row) {
-	if row.Shape == nil {
-		c.use(record.Positional(len(row.X)))
-		return
+// settle settles the layout by the first rows.
+func (c *columns) settle(rows []heldRow) {
+	first := make([]record.Row, len(rows))
+	for i, h := range rows {
+		first[i] = h.Row
 	}
-	c.use(record.NewLayout(nil))
-	c.placer.Extend(row.Shape)
+	c.placer = record.Settle(first, c.slots, c.first)
 	c.layout = c.placer.Layout()
+	for _, row := range first {
+		if row.Shape != nil && c.placer.Fits(row.Shape, len(row.X)) == nil {
+			c.origin(row.Shape)
+		}
+	}
+}
+
+// origin takes down where a shape is from, and reports whether that is told and new.
+func (c *columns) origin(shape *record.Shape) bool {
+	if shape.Origin == "" || slices.Contains(c.origins, shape.Origin) {
+		return false
+	}
+	c.origins = append(c.origins, shape.Origin)
+	return true
 }
 
 // missing returns how many rows had no value, by column; nil where the layout is not settled.
@@ -86,18 +99,6 @@ func (c *columns) note(bad *record.Bad) {
 	if bad.Reason == record.SchemaNotFound && !slices.Contains(c.notFound, bad.Schema) {
 		c.notFound = append(c.notFound, bad.Schema)
 	}
-}
-
-// kindOf returns a text that is the same for rows of the same columns.
-func kindOf(row record.Row) string {
-	if row.Shape == nil {
-		return fmt.Sprint(len(row.X))
-	}
-	var text strings.Builder
-	for _, c := range row.Shape.Columns {
-		fmt.Fprintf(&text, "%q %v,", c.Name, c.Kind)
-	}
-	return text.String()
 }
 
 // unfit returns why the lane's head, a row of b, cannot be learned; nil: it can, or the layout is not settled.
@@ -136,27 +137,20 @@ func (o *order) meet(shape *record.Shape) bool {
 	if shape == o.lately {
 		return false
 	}
-	extends := o.placer.Extends(shape)
-	first := shape.Origin != "" && !slices.Contains(o.origins, shape.Origin)
+	o.lately = shape
+	extends, first := o.placer.Extends(shape), o.origin(shape)
 	if !extends && !first {
-		o.lately = shape
 		return false
 	}
 	o.flush() // what is behind belongs to the rows before
 	e := Event{Kind: SchemaMet, Schema: shape.Origin, Lacks: columnNames(o.placer.Lacks(shape))}
-	if first {
-		o.origins = append(o.origins, shape.Origin)
-	}
 	if extends {
 		e.Added = columnNames(o.placer.Extend(shape))
 		o.layout = o.placer.Layout()
 	}
-	o.lately = shape
-	if len(o.held) == 0 { // what the first records have is no news
-		o.batch.events = append(o.batch.events, e)
-		o.log.Info("columns changed", zap.String("schema", e.Schema), zap.String("added", e.Added), zap.String("missing", e.Lacks),
-			zap.Uint64("record", o.records))
-	}
+	o.batch.events = append(o.batch.events, e)
+	o.log.Info("columns changed", zap.String("schema", e.Schema), zap.String("added", e.Added), zap.String("missing", e.Lacks),
+		zap.Uint64("record", o.records))
 	return extends
 }
 

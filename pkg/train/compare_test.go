@@ -105,7 +105,7 @@ func teachWith(t *testing.T, trainer *Trainer, rows sgd.Rows, to, most int, seed
 				return
 			}
 			at = next
-			if at >= layoutSample && rng.IntN(10) == 0 { // before, rows are held back, and nothing can be cut
+			if at >= record.SettleRows && rng.IntN(10) == 0 { // before, rows are held back, and nothing can be cut
 				c, err := trainer.Cut(ctx)
 				if err != nil {
 					t.Error(err)
@@ -213,7 +213,7 @@ func TestComparisonDependsOnRecordsAlone(t *testing.T) {
 				trainer, cuts := teach(t, cfg, rows, to, most, rng.Uint64())
 				last := end(t, trainer)
 				for _, c := range append(cuts, last) {
-					if c.Records != c.Models[0].Records || to >= layoutSample && c.Records != uint64(c.Partitions[0].Next) {
+					if c.Records != c.Models[0].Records || to >= record.SettleRows && c.Records != uint64(c.Partitions[0].Next) {
 						t.Fatalf("seed %d: cut of %d records at %+v", seed, c.Records, c.Partitions)
 					}
 				}

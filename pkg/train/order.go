@@ -45,8 +45,6 @@ const (
 	patience = 30 * time.Second
 	// tick is how often a wait is looked at.
 	tick = time.Second
-	// layoutSample is how many records settle which columns a row has.
-	layoutSample = 100
 )
 
 // order merges the blocks of all partitions into one sequence of batches, range by range. A range is closed before its
@@ -260,7 +258,7 @@ func (o *order) take(ctx context.Context) bool {
 		l.pass(b)
 		if o.layout == nil {
 			o.hold(heldRow{Row: row, lane: l, offset: offset, time: time, y: y, raw: raw})
-			grown = len(o.held) == layoutSample
+			grown = len(o.held) == record.SettleRows
 			if grown {
 				o.settleLayout()
 			}
@@ -556,27 +554,9 @@ func (o *order) hold(h heldRow) {
 	o.held = append(o.held, h)
 }
 
-// settleLayout settles which columns rows have: those that most held ones have, among equals the ones met first, and behind
-// them what the others have besides, in order. It passes the held rows on.
+// settleLayout settles which columns rows have by the held ones, and passes these on.
 func (o *order) settleLayout() {
-	kinds := make([]string, len(o.held))
-	counts := make(map[string]int)
-	for i, h := range o.held {
-		kinds[i] = kindOf(h.Row)
-		counts[kinds[i]]++
-	}
-	most := 0
-	for i, kind := range kinds {
-		if counts[kind] > counts[kinds[most]] {
-			most = i
-		}
-	}
-	o.columns.settle(o.held[most].Row)
-	for _, h := range o.held {
-		if h.Shape != nil && o.placer.Fits(h.Shape, len(h.X)) == nil {
-			o.meet(h.Shape)
-		}
-	}
+	o.columns.settle(o.held)
 	o.log.Info("features settled", zap.Int("features", o.layout.Features()), zap.Int("records", len(o.held)))
 	for _, h := range o.held {
 		if bad := o.placer.Fits(h.Shape, len(h.X)); bad != nil {
