@@ -206,27 +206,34 @@ func (c *Config) recordOptions(header []string) record.Options {
 	return record.Options{Format: c.Format, Label: c.Label, Columns: columns, Features: c.Features, Positive: c.Positive}
 }
 
-// checkDecoder asks the decoder of the records whether it can work with label, columns, and features. Each of its
-// errors begins with the option's name, which is a variable's without the prefix, in lower case. Names of CSV columns may
+// checkDecoder asks the decoder of the records whether it can work with label, columns, and features. Names of CSV columns may
 // still come with a header line: until then they are taken for those of fields.
 func (c *Config) checkDecoder(bad *faults) {
 	options := c.recordOptions(nil)
 	if options.Format != "json" {
 		options.Format = "auto"
 	}
-	_, err := record.NewDecoder(options)
-	if err == nil {
-		return
+	if _, err := record.NewDecoder(options); err != nil {
+		for name, err := range decoderFaults(err).of {
+			bad.add(name, "%s", strings.TrimPrefix(err.Error(), name+": "))
+		}
 	}
+}
+
+// decoderFaults returns what is wrong with variables by an error of a decoder's options, each line of which begins with the
+// option's name: a variable's without the prefix, in lower case.
+func decoderFaults(err error) *faults {
 	said := make(map[string][]string)
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		option, text, _ := strings.Cut(line, ": ")
 		name := prefix + strings.ToUpper(option)
 		said[name] = append(said[name], text)
 	}
+	var bad faults
 	for name, texts := range said {
 		bad.add(name, "%s", strings.Join(texts, "; "))
 	}
+	return &bad
 }
 
 // checkModels asks the learners whether they know the models, and looks at how these are compared.

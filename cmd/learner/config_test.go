@@ -240,7 +240,7 @@ func TestLoadBad(t *testing.T) {
 		{"no window", []string{"LEARNER_BAD_RECORD_LIMIT=.5/"}, []string{`LEARNER_BAD_RECORD_LIMIT: found ".5/", want a share`}},
 		{"hash bits", []string{"LEARNER_HASH_BITS=25"}, []string{`LEARNER_HASH_BITS: found "25", want a whole number from 8 to 24`}},
 		{"columns", []string{"LEARNER_COLUMNS=a,b,b,"}, []string{"LEARNER_COLUMNS: column 1 and 2 both have the name \"b\"; column 3 has no name"}},
-		{"label and features", []string{"LEARNER_LABEL=y", "LEARNER_FEATURES=a"}, []string{`LEARNER_LABEL: "y" is not`, `LEARNER_FEATURES: "a" is not`}},
+		{"label and features", []string{"LEARNER_COLUMNS=label,b", "LEARNER_LABEL=y", "LEARNER_FEATURES=a"}, []string{`LEARNER_LABEL: no column has the name "y"`, `LEARNER_FEATURES: no column has the name "a"`}},
 		{"models", []string{"LEARNER_MODELS=logistc;a=logistic:rte=1"}, []string{`LEARNER_MODELS: model 1: unknown kind "logistc"`}},
 		{"champion", []string{"LEARNER_CHAMPION=worst"}, []string{`LEARNER_CHAMPION: found "worst", want first (`}},
 		{"twin too young", []string{"LEARNER_TWIN_AGE=999"}, []string{`LEARNER_TWIN_AGE: found "999", want a whole number from 1000`}},

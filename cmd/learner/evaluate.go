@@ -145,12 +145,16 @@ func (r *replay) run(ctx context.Context, in io.Reader) error {
 // decode takes one line into the block, and learns the block when it is full. The error says that no line can be decoded.
 func (r *replay) decode(number int64, line []byte) error {
 	if r.decoder == nil {
-		if r.options.Columns == nil {
-			r.options.Columns = r.header
+		options := r.options
+		if len(options.Columns) == 0 {
+			options.Columns = record.HeaderNames(r.header, line)
 		}
-		make, err := record.NewDecoder(r.options)
+		if start := bytes.TrimLeft(line, " \t"); options.Format == "auto" && start[0] != '{' && start[0] != '[' {
+			options.Format = "csv"
+		}
+		make, err := record.NewDecoder(options)
 		if err != nil {
-			return usageError{err}
+			return decoderFaults(err).err()
 		}
 		r.decoder = make()
 	}

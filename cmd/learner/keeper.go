@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -285,17 +286,19 @@ func (k *keeper) findHeader(ctx context.Context, ends map[int32]consumer.Offsets
 		if ends[p].First > 0 || ends[p].LastStable == 0 {
 			continue
 		}
-		var names []string
+		var header, row []byte
 		_, err := k.client.ReadLog(ctx, k.cfg.TrainTopic, p, 0, func(offset int64, _, value []byte) error {
-			if offset == 0 {
-				names = record.HeaderNames(value)
+			if offset == 0 && record.IsHeader(value) {
+				header = bytes.Clone(value)
+				return nil
 			}
+			row = bytes.Clone(value)
 			return errSeen
 		})
 		if err != nil && !errors.Is(err, errSeen) {
 			return nil, err
 		}
-		if names != nil {
+		if names := record.HeaderNames(header, row); names != nil {
 			k.log.Info("the columns have names by a header line", zap.Int32("partition", p), zap.Strings("columns", names))
 			return names, nil
 		}

@@ -37,7 +37,7 @@ func (standardInput) Close() error { return nil }
 type csvLines struct {
 	read                    atomic.Int64 // bytes of the file
 	headers, empty, tooLong atomic.Int64 // lines left out
-	header                  []string     // the names in the header line, once each has passed it; nil: there is none
+	header                  []byte       // the header line, once each has passed it; nil: there is none
 }
 
 // each calls f for each line that may be a row, with its number in the file, from 1. f may use the line only during the
@@ -68,7 +68,7 @@ func (c *csvLines) each(in io.Reader, f func(number int64, line []byte) error) e
 			continue
 		case first && record.IsHeader(line):
 			c.headers.Add(1)
-			c.header = record.HeaderNames(line)
+			c.header = bytes.Clone(line)
 		default:
 			if err := f(number, line); err != nil {
 				return err

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"learner/pkg/producer"
+	"learner/pkg/record"
 	"learner/pkg/susy"
 )
 
@@ -321,7 +322,7 @@ func (l *loader) readRows(ctx context.Context, in io.Reader) error {
 func (l *loader) settle(ctx context.Context, next func(line []byte) error) error {
 	names := l.names
 	if names == nil {
-		names = l.header
+		names = record.HeaderNames(l.header, l.sample[0])
 	}
 	var err error
 	if l.columns, err = newTable(names, l.sample); err != nil {

@@ -345,7 +345,7 @@ func (s *service) useHeader(header []string) error {
 	}
 	decoders, err := record.NewDecoder(options)
 	if err != nil {
-		return usageError{err}
+		return decoderFaults(err).err()
 	}
 	s.decoders.Store(&decoders)
 	return nil
