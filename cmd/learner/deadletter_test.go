@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -269,6 +270,38 @@ func TestDeadLetterTopicAway(t *testing.T) {
 		t.Errorf("%d letters, want 7", got)
 	}
 	s.stops()
+}
+
+// TestLargeDeadLetters holds that a record that is too large for the dead-letter topic is not lost: what fits is written, and
+// says what is missing.
+func TestLargeDeadLetters(t *testing.T) {
+	onEveryCluster(t, func(t *testing.T, c *testCluster) {
+		c.create(t, 3, nil)
+		dead := c.train + "-dead"
+		c.env = c.with("LEARNER_DEAD_LETTER_TOPIC="+dead, "LEARNER_CHECKPOINT_TOPIC="+c.train+"-checkpoints")
+		if _, err := producer.EnsureTopic(t.Context(), c.client(t), dead, 3, -1, map[string]string{"max.message.bytes": "2000"}); err != nil {
+			t.Fatal(err)
+		}
+		large := make([]byte, 3000)
+		_, _ = rand.NewChaCha8([32]byte{}).Read(large) // it does not compress; Read never fails
+		headers := []kafka.Header{{Key: "a", Value: []byte("1")}}
+		c.send(t, slices.Concat(goodRows(300), badRecords()[2:3], []written{
+			{0, []byte("key"), large, headers}, {1, large, []byte("bad"), headers}, {2, []byte("key"), large[:1000], headers},
+		}))
+		s := startService(t, c)
+		s.learns(300)
+		s.stops()
+		var got []string
+		for _, w := range c.letters(t, dead) {
+			got = append(got, fmt.Sprintf("%s key %d value %d %s", w.place(), len(w.key), len(w.value), w.header(deadletter.HeaderTruncated)))
+		}
+		slices.Sort(got)
+		got = slices.Compact(got) // what was under way when a large one was refused is sent again
+		want := []string{"0/100 key 3 value 0 value", "1/100 key 0 value 0 key,value,headers", "2/100 key 0 value 5 ", "2/101 key 3 value 1000 "}
+		if !slices.Equal(got, want) {
+			t.Errorf("letters %q, want %q", got, want)
+		}
+	})
 }
 
 // TestDeadLettersFillTheQueue holds that reading stalls where too many records are refused to be held, until they are

@@ -276,6 +276,7 @@ func TestTheEndOfLearningUnblocks(t *testing.T) {
 		to.fail = nil
 		to.mu.Unlock()
 		time.Sleep(time.Minute) // what was added is written
+		synctest.Wait()
 		if len(to.written) != 4 {
 			t.Errorf("%d written, want 4", len(to.written))
 		}
