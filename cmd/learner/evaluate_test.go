@@ -249,7 +249,7 @@ func TestEvaluateFails(t *testing.T) {
 		{"two files", "a b", "", exitUsage, "learner: evaluate takes one file, or - for standard input, found [\"a\" \"b\"]\n"},
 		{"two forms", "-json -markdown a", "", exitUsage, "learner: evaluate: -markdown and -json exclude each other\n"},
 		{"unknown model", good, "LEARNER_MODELS=logistic;logstic", exitUsage, `learner: LEARNER_MODELS: model 2: unknown kind "logstic"…`},
-		{"unknown label", good, "LEARNER_LABEL=y", exitUsage, "learner: LEARNER_LABEL: …"},
+		{"unknown label", good, "LEARNER_LABEL=y", exitUsage, ": LEARNER_LABEL: …"},
 		{"missing file", "nowhere.csv", "", exitFailure, "learner: open the file to evaluate: open nowhere.csv: …"},
 		{"folder", filepath.Dir(good), "", exitFailure, "learner: evaluate " + filepath.Dir(good) + ": read the file after 0 lines: …"},
 		{"empty file", fileOf(t, ""), "", exitFailure, ": no record can be learned: none refused\n"},
