@@ -2,16 +2,27 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"math"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"learner/internal/turns"
+	"learner/pkg/checkpoint"
+	"learner/pkg/metrics"
 	"learner/pkg/record"
 	"learner/pkg/serve"
 	"learner/pkg/sgd"
@@ -158,4 +169,126 @@ func TestFormatsOfCategories(t *testing.T) {
 			t.Errorf("%s is feature %d by the file, and is %d", name, at, c.want)
 		}
 	}
+}
+
+// oneBlock is a train.Source of a block, which is all that there is.
+type oneBlock struct {
+	block  *record.Block
+	blocks chan *record.Block
+}
+
+func (s *oneBlock) Blocks() <-chan *record.Block { return s.blocks }
+func (s *oneBlock) Release(*record.Block)        {}
+func (s *oneBlock) Ends(context.Context, time.Duration) map[int32]record.End {
+	return map[int32]record.End{0: {Stable: s.block.Next, Log: s.block.Next, Told: time.Now()}}
+}
+
+// TestColumnsThatChange learns records whose schema changes, and looks at metrics, status, and predictions.
+func TestColumnsThatChange(t *testing.T) {
+	t.Parallel()
+	city := record.NewHasher("city")
+	before := &record.Shape{Columns: []record.Column{{Name: "age"}, {Name: "city", Kind: record.Categorical}}, Origin: "Avro schema 1"}
+	after := &record.Shape{Columns: append(slices.Clone(before.Columns), record.Column{Name: "user.score"}), Origin: "Avro schema 2"}
+	block := &record.Block{Next: 400, Batches: []record.Batch{{Last: 399}}}
+	for i := range 400 {
+		up := float64(i % 2)
+		shape, hash := before, city.Text([]byte{"ab"[i%2]})
+		if i%10 == 0 {
+			hash = 0 // 40 of all
+		}
+		block.X, block.Hashes = append(block.X, float64(i%7)), append(block.Hashes, hash)
+		if i >= 300 {
+			shape = after
+			if i%4 == 0 {
+				block.AppendMissing() // 25 of the newer ones
+			} else {
+				block.X = append(block.X, up)
+			}
+		}
+		block.EndRow(&record.Record{Offset: int64(i), Time: int64(i)}, shape, up)
+	}
+	cfg := defaults(t)
+	cfg.HashBits = 8
+	specs, err := sgd.ParseModels("logistic")
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := prometheus.NewRegistry()
+	s := &service{cfg: cfg, log: zap.NewNop(), specs: specs, turns: turns.New(), metrics: metrics.New(registry, metrics.Config{Models: []string{"logistic"}})}
+	observer := newObserver(s)
+	trainer, err := train.New(s.training(nil, observer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	observer.columns(trainer)
+	observer.Published(&train.Snapshot{Model: "logistic", Layout: record.NewLayout(before.Columns)})
+	source := &oneBlock{block, make(chan *record.Block, 1)}
+	source.blocks <- block
+	ctx, cancel := context.WithCancel(t.Context())
+	var learning sync.WaitGroup
+	learning.Go(func() { trainer.Run(ctx, source) })
+	for trainer.Snapshots()[0] == nil || trainer.Snapshots()[0].Records < 400 {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-t.Context().Done():
+			t.Fatal("nothing is learned")
+		}
+	}
+	cancel()
+	learning.Wait()
+	observer.columns(trainer)
+
+	answer := httptest.NewRecorder()
+	metrics.Handler(registry).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
+	for _, want := range []string{
+		`learner_columns{kind="number"} 2`, `learner_columns{kind="category"} 1`, "learner_missing_values_total 65",
+		`learner_category_slots{state="used"} 4`, `learner_category_slots{state="free"} 252`,
+		"learner_columns_added_total 1", "learner_schemas_met_total 1", `learner_model_info{algorithm="logistic",classes="2",features="3",format="auto",model="logistic"} 1`,
+	} {
+		if !strings.Contains(answer.Body.String(), want+"\n") {
+			t.Errorf("metrics lack %q", want)
+		}
+	}
+	if n := strings.Count(answer.Body.String(), "\nlearner_model_info{"); n != 1 {
+		t.Errorf("%d series of learner_model_info", n)
+	}
+
+	s.followed.Store(&followed{
+		checkpoint: new(checkpoint.Checkpoint), trainer: trainer, snapshots: trainer.Snapshots(), comparison: trainer.Comparison(),
+	})
+	st := s.wholeStatus()
+	if want := []columnStatus{{"age", "number", 0}, {"city", "category", 40}, {"user.score", "number", 25}}; !slices.Equal(st.Columns, want) {
+		t.Errorf("columns %v, want %v", st.Columns, want)
+	}
+	if c := st.Categories; c.Slots != 256 || c.Used != 4 || c.Collisions < 0.005 || c.Collisions > 0.01 {
+		t.Errorf("categories %+v", c)
+	}
+	event := train.Event{Record: 300, Kind: train.SchemaMet, Schema: "Avro schema 2", Added: "user.score"}
+	if len(st.Events) != 1 || st.Events[0].Event != event {
+		t.Errorf("events %+v, want %+v", st.Events, event)
+	}
+	if names := effectNames(st.Models[0].Effects); !slices.Equal(names, []string{"age", "city missing", "user.score", "user.score missing"}) {
+		t.Errorf("effects of %q", names)
+	}
+	p, err := s.predictor("champion")
+	if err != nil {
+		t.Fatal(err)
+	}
+	prob := make([]float64, 3)
+	p.Predict(prob, &serve.Rows{
+		N: 3, X: []float64{3, math.NaN(), 3, math.NaN(), 3, math.NaN()}, Missing: true,
+		Hashes: []uint64{city.Text([]byte("a")), city.Text([]byte("b")), city.Text([]byte("c"))},
+	})
+	if !(prob[0] < prob[2]-0.1 && prob[2] < prob[1]-0.1) {
+		t.Errorf("%v: want the second city far above the third, which nobody knows, and that far above the first", prob)
+	}
+}
+
+// effectNames returns what effects are of, in order.
+func effectNames(effects []effect) (names []string) {
+	for _, e := range effects {
+		names = append(names, e.Feature)
+	}
+	slices.Sort(names)
+	return names
 }

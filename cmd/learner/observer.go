@@ -23,7 +23,7 @@ type observer struct {
 	mu       sync.Mutex
 	last     map[int32]time.Time // per partition, the timestamp of the last record learned
 	informed map[string]int      // by model, the number of features that the metrics tell
-	told     *train.Progress     // what the metrics of columns tell; nil: nothing yet
+	missing  *uint64             // values that had been missing when they were counted last; nil: not yet
 }
 
 func newObserver(s *service) *observer {
@@ -65,25 +65,30 @@ func (o *observer) Published(snapshot *train.Snapshot) {
 	o.Model(snapshot.Model, snapshot.Stats, snapshot.Records, accuracy, loss)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if snapshot.Layout != nil && o.informed[snapshot.Model] != snapshot.Layout.Features() {
-		o.informed[snapshot.Model] = snapshot.Layout.Features()
-		o.ModelInfo(snapshot.Model, o.service.kind(snapshot.Model), snapshot.Layout.Features(), classes, o.service.cfg.Format)
+	if snapshot.Layout == nil {
+		return
+	}
+	before, now := o.informed[snapshot.Model], snapshot.Layout.Features()
+	if before == now {
+		return
+	}
+	o.informed[snapshot.Model] = now
+	o.ModelInfo(snapshot.Model, o.service.kind(snapshot.Model), now, classes, o.service.cfg.Format)
+	if before > 0 && snapshot.Model == o.service.specs[0].Name {
+		o.ColumnsAdded(now - before)
 	}
 }
 
-// columns brings the metrics of columns and categories up to date. What is there at the first call, because it was restored, is
-// not counted.
+// columns brings the metrics of columns and categories up to date. What was missing at the first call was restored, and is not
+// counted.
 func (o *observer) columns(t *train.Trainer) {
-	now := t.Progress()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if before := o.told; before != nil {
-		if before.Features() > 0 {
-			o.ColumnsAdded(now.Features() - before.Features())
-		}
-		o.MissingValues(sumOf(now.Missing) - sumOf(before.Missing))
+	missing := sumOf(t.Progress().Missing)
+	if o.missing != nil {
+		o.MissingValues(missing - *o.missing)
 	}
-	o.told = &now
+	o.missing = &missing
 	o.service.columnMetrics(t)
 }
 
