@@ -25,8 +25,8 @@ func (m *Metrics) newColumns(c *catalogue) {
 		"Slots for categories, by whether a category has one. Their number is 2 to the power of LEARNER_HASH_BITS.", "state")
 	s.used, s.free = slots.WithLabelValues("used"), slots.WithLabelValues("free")
 	s.collisions = unmeasured(c.gauge("learner_category_collision_ratio",
-		"Estimated part of the categories that have no slot of their own: of as many as so many used slots speak for, those that are "+
-			"more than the slots used. NaN: no categories yet."))
+		"Estimated part of the categories that have no slot of their own: those beyond the slots used, of as many categories as are "+
+			"estimated from the slots used. NaN: no categories yet."))
 	s.met = c.counter("learner_schemas_met_total",
 		"Schemas of records that were learned first after the first records.").WithLabelValues()
 	s.requests = c.counter("learner_schema_registry_requests_total", "Requests to the Schema Registry, by result.", "result")

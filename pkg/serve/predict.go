@@ -15,7 +15,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// What one request for predictions may take. Large ones take turns, so that four times some 50 MiB are in use at most.
+// What one request for predictions may take. Large ones take turns, so that four times some 60 MiB are in use at most.
 const (
 	maxBody      = 8 << 20
 	maxValues    = 1 << 20 // in a body, and rows × features
