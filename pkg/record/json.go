@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
 	"slices"
 	"unicode/utf8"
@@ -21,7 +22,9 @@ type jsonDecoder struct {
 	lists   *columns // what of arrays is what; nil: noLists says why they are refused
 	noLists *Bad
 
-	root   *jsonNode
+	root *jsonNode
+	held printedNumbers
+
 	room   int               // how much more is kept of keys and shapes, in bytes
 	shapes map[string]*Shape // by their columns
 }
@@ -105,7 +108,11 @@ func (d *jsonDecoder) usual(dst *Block, key, b []byte) (shape *Shape, label floa
 	var next int
 	switch {
 	case b[i] == '{':
-		shape, label, next, ok = d.object(dst, key, b, i+1)
+		numbers, categories := len(dst.X), len(dst.Hashes)
+		if shape, label, next, ok = d.object(dst, key, b, i+1, true); !ok && d.held.any {
+			dst.X, dst.Hashes = dst.X[:numbers], dst.Hashes[:categories]
+			shape, label, next, ok = d.object(dst, key, b, i+1, false)
+		}
 	case b[i] == '[' && d.lists != nil:
 		shape = d.lists.shape
 		label, next, ok = d.array(dst, key, b, i+1)
@@ -113,14 +120,16 @@ func (d *jsonDecoder) usual(dst *Block, key, b []byte) (shape *Shape, label floa
 	return shape, label, ok && skipWhite(b, next) == len(b)
 }
 
-// object reads the object whose brace is before b[i], if there is a path for it.
-func (d *jsonDecoder) object(dst *Block, key, b []byte, i int) (shape *Shape, label float64, next int, ok bool) {
+// object reads the object whose brace is before b[i], if there is a path for it. Hold says that numbers that look like those of
+// %.18e are read together.
+func (d *jsonDecoder) object(dst *Block, key, b []byte, i int, hold bool) (shape *Shape, label float64, next int, ok bool) {
 	if d.keyed {
 		var bad *Bad
 		if label, bad = keyLabel(key, d.labels); bad != nil {
 			return nil, 0, 0, false
 		}
 	}
+	d.held.clear()
 	n := d.root
 	for {
 		i = skipWhite(b, i)
@@ -170,6 +179,9 @@ func (d *jsonDecoder) object(dst *Block, key, b []byte, i int) (shape *Shape, la
 				if !e.asked || math.Abs(v) > math.MaxFloat64 {
 					return nil, 0, 0, false
 				}
+				if !d.held.read(dst) {
+					return nil, 0, 0, false
+				}
 				dst.X = append(dst.X, v)
 				event = jsonNumber
 			default:
@@ -180,12 +192,20 @@ func (d *jsonDecoder) object(dst *Block, key, b []byte, i int) (shape *Shape, la
 				return nil, 0, 0, false
 			}
 			event = jsonNull
+		case hold && e.role == jsonFeature && d.held.add(b, i):
+			i += d.held.last
+			if d.held.n == mostHeld && !d.held.read(dst) {
+				return nil, 0, 0, false
+			}
 		default:
 			var v float64
 			if v, i, ok = readNumber(b, i); !ok {
 				return nil, 0, 0, false
 			}
 			if e.role == jsonFeature {
+				if !d.held.read(dst) {
+					return nil, 0, 0, false
+				}
 				dst.X = append(dst.X, v)
 			} else {
 				dst.Hashes = append(dst.Hashes, e.hasher.Number(v))
@@ -211,13 +231,71 @@ func (d *jsonDecoder) object(dst *Block, key, b []byte, i int) (shape *Shape, la
 				return nil, 0, 0, false
 			}
 			if n.depth == 1 {
-				return n.shape, label, i, n.shape != nil
+				return n.shape, label, i, n.shape != nil && d.held.read(dst)
 			}
 			if n = n.closed; n == nil {
 				return nil, 0, 0, false
 			}
 		}
 	}
+}
+
+// printedNumbers are numbers as %.18e writes them, or what looks like some, in a line as scientific takes it: many at once cost half
+// of what they cost one by one.
+type printedNumbers struct {
+	n, size int  // numbers, and bytes of the line, of which the last is a comma
+	last    int  // size of the newest number
+	any     bool // whether there were some
+	line    [mostHeld*(scientificSize+2) + printedRoom]byte
+	end     [printedRoom]byte
+}
+
+const (
+	mostHeld    = 64
+	printedRoom = 32 // for one number, in a size that is quick to copy
+)
+
+func (p *printedNumbers) clear() { p.n, p.size, p.any = 0, 0, false }
+
+// add takes the number that begins at b[i], if it looks like one.
+func (p *printedNumbers) add(b []byte, i int) bool {
+	sign := 0
+	if b[i] == '-' {
+		sign = 1
+	}
+	size := sign + scientificSize
+	if b = b[i:]; len(b) <= size {
+		return false
+	}
+	if len(b) < printedRoom { // at the end of the record
+		copy(p.end[:], b)
+		b = p.end[:]
+	}
+	if b[sign+1] != '.' || b[size-4] != 'e' || (b[size-3]-'+')&^2 != 0 || b[size] != ',' && b[size] != '}' {
+		return false
+	}
+	// Four words: a copy of 32 bytes would be a call.
+	from, to := (*[printedRoom]byte)(b), (*[printedRoom]byte)(p.line[p.size:])
+	binary.LittleEndian.PutUint64(to[0:], binary.LittleEndian.Uint64(from[0:]))
+	binary.LittleEndian.PutUint64(to[8:], binary.LittleEndian.Uint64(from[8:]))
+	binary.LittleEndian.PutUint64(to[16:], binary.LittleEndian.Uint64(from[16:]))
+	binary.LittleEndian.PutUint64(to[24:], binary.LittleEndian.Uint64(from[24:]))
+	p.line[p.size+size] = ','
+	p.n, p.size, p.last, p.any = p.n+1, p.size+size+1, size, true
+	return true
+}
+
+// read appends the numbers to dst.X. It reports whether they are.
+func (p *printedNumbers) read(dst *Block) bool {
+	if p.n == 0 {
+		return true
+	}
+	at := len(dst.X)
+	dst.X = slices.Grow(dst.X, p.n)[:at+p.n]
+	n, _ := scientific(dst.X[at:], p.line[:p.size-1])
+	all := n == p.n
+	p.n, p.size = 0, 0
+	return all
 }
 
 // find returns the edge of the key that begins at b[i], and the index behind its colon.
