@@ -151,6 +151,16 @@ func (d *jsonDecoder) object(dst *Block, key, b []byte, i int, hold bool) (shape
 		}
 		event := jsonNumber
 		switch c := b[i]; {
+		case hold && e.role == jsonFeature && d.held.add(b, i):
+			i += d.held.last
+			if d.held.n == mostHeld && !d.held.read(dst) {
+				return nil, 0, 0, false
+			}
+			if next := e.next[jsonNumber]; next != nil && b[i] == ',' { // as good as always
+				n = next
+				i++
+				continue
+			}
 		case n.list && c != '-' && c != 'n' && !isDigit(c):
 			return nil, 0, 0, false
 		case c == '{' || c == '[':
@@ -192,11 +202,6 @@ func (d *jsonDecoder) object(dst *Block, key, b []byte, i int, hold bool) (shape
 				return nil, 0, 0, false
 			}
 			event = jsonNull
-		case hold && e.role == jsonFeature && d.held.add(b, i):
-			i += d.held.last
-			if d.held.n == mostHeld && !d.held.read(dst) {
-				return nil, 0, 0, false
-			}
 		default:
 			var v float64
 			if v, i, ok = readNumber(b, i); !ok {
@@ -340,7 +345,7 @@ func (d *jsonDecoder) readLabel(b []byte, i int) (label float64, next int, ok bo
 	case '"':
 		text, next, ok := plainText(b, i+1)
 		if ok {
-			label, ok = d.labels.text(bytes.TrimSpace(text))
+			label, ok = d.text(bytes.TrimSpace(text))
 		}
 		return label, next, ok
 	case 't', 'f':
@@ -352,7 +357,7 @@ func (d *jsonDecoder) readLabel(b []byte, i int) (label float64, next int, ok bo
 	}
 	v, next, ok := readNumber(b, i)
 	if ok && (!d.zeroOne || v != v*v || v > 1) {
-		label, ok = d.labels.number(v)
+		label, ok = d.number(v)
 		return label, next, ok
 	}
 	return math.Abs(v), next, ok
@@ -432,7 +437,7 @@ func readNumber(b []byte, i int) (v float64, next int, ok bool) {
 	if b[i] == '-' {
 		sign = 1
 	}
-	if size := scientificSize + sign; len(b)-i >= size && b[i+size-4] == 'e' {
+	if size := scientificSize + sign; len(b)-i >= size && b[i+size-4] == 'e' && b[i+sign+1] == '.' {
 		var one [1]float64
 		if n, _ := scientific(one[:], b[i:i+size]); n == 1 {
 			return one[0], i + size, true

@@ -199,7 +199,7 @@ func (c *columns) put(dst *Block, start int, use int32, v float64) {
 
 // textLabel returns the label that the text of a column means.
 func (c *columns) textLabel(col int, text []byte) (label float64, bad *Bad) {
-	label, ok := c.labels.text(text)
+	label, ok := c.text(text)
 	if !ok {
 		return 0, c.bad(Label, col, text, "is "+c.wanted())
 	}
