@@ -372,7 +372,7 @@ func (d *jsonDecoder) grow(r *jsonRecord, shape *Shape) {
 			continue
 		}
 		event, depth, list := step.event, n.depth, n.list
-		f := &jsonField{}
+		var f *jsonField
 		switch {
 		case step.field >= 0:
 			f = &r.fields[step.field]
@@ -404,16 +404,17 @@ func (d *jsonDecoder) branch(at **jsonNode, depth int32, list bool) *jsonNode {
 	return *at
 }
 
-// edge returns the edge of a field from a node, a new one where there is none; nil: there can be none.
+// edge returns the edge of a key from a node, a new one where there is none; nil: there can be none. f is its field, or nil: it is
+// that of an object or of an array.
 func (d *jsonDecoder) edge(n *jsonNode, key string, f *jsonField) *jsonEdge {
 	e := n.likely
 	if e != nil && e.key != key {
 		e = n.others[key]
 	}
 	if e != nil {
-		// An object, or an array that is passed over, is for nothing; and what is no label in one record may be that of another.
+		// What is no label in one record may be that of another.
 		switch {
-		case f.name == "" || e.role == f.role && e.hasher != 0:
+		case f == nil || e.role == f.role && e.hasher != 0:
 			return e
 		case e.hasher == 0:
 			d.name(e, f)
@@ -426,7 +427,7 @@ func (d *jsonDecoder) edge(n *jsonNode, key string, f *jsonField) *jsonEdge {
 	}
 	d.room -= jsonNodeSize + 4*len(key)
 	e = &jsonEdge{key: key, whole: `"` + key + `":`}
-	if f.name != "" {
+	if f != nil {
 		d.name(e, f)
 	}
 	if n.likely != nil {
