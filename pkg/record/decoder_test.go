@@ -19,8 +19,8 @@ func (s schemaTypes) Schema(id string) (*Definition, error) {
 	return &Definition{ID: id, Type: kind, Text: "{}"}, nil
 }
 
-// framed returns value behind a schema id.
-func framed(id uint32, value string) []byte {
+// behindID returns value behind a schema id.
+func behindID(id uint32, value string) []byte {
 	return append(binary.BigEndian.AppendUint32([]byte{0}, id), value...)
 }
 
@@ -28,7 +28,7 @@ func framed(id uint32, value string) []byte {
 func idHeader(id uint32) []byte {
 	const name = "__value_schema_id"
 	headers := append([]byte{2, 2 * byte(len(name))}, name...)
-	return append(append(headers, 2*5), framed(id, "")...)
+	return append(append(headers, 2*5), behindID(id, "")...)
 }
 
 func TestDecoderFormats(t *testing.T) {
@@ -49,15 +49,15 @@ func TestDecoderFormats(t *testing.T) {
 		{"json asked for", Options{Format: "json"}, []byte(object), nil, "json"},
 		{"csv where json was asked for", Options{Format: "json"}, []byte(csv), nil, "decode: byte 2"},
 		{"json where csv was asked for", Options{Format: "csv"}, []byte(array), nil, "label: column 0"},
-		{"framed JSON", Options{Schemas: schemas}, framed(7, object), nil, "json"},
-		{"framed JSON array", Options{Format: "json", Schemas: schemas}, framed(7, array), nil, "json array"},
+		{"framed JSON", Options{Schemas: schemas}, behindID(7, object), nil, "json"},
+		{"framed JSON array", Options{Format: "json", Schemas: schemas}, behindID(7, array), nil, "json array"},
 		{"JSON, id in a header", Options{Schemas: schemas}, []byte(object), idHeader(7), "json"},
-		{"framed, nothing in it", Options{Schemas: schemas}, framed(7, " "), nil, "empty: "},
-		{"framed JSON where avro was asked for", Options{Format: "avro", Schemas: schemas}, framed(7, object), nil, "schema: schema 7 is of JSON"},
-		{"framed Protobuf", Options{Schemas: schemas}, framed(8, "x"), nil, "schema: schema 8: Protobuf is not read"},
-		{"framed, of another type", Options{Schemas: schemas}, framed(9, "x"), nil, `schema: schema 9 is of type "XML"`},
-		{"framed, not known", Options{Schemas: schemas}, framed(10, "x"), nil, "schema_not_found: "},
-		{"framed, no registry", Options{}, framed(7, object), nil, "CCLOUD_SCHEMA_REGISTRY_ENDPOINT"},
+		{"framed, nothing in it", Options{Schemas: schemas}, behindID(7, " "), nil, "empty: "},
+		{"framed JSON where avro was asked for", Options{Format: "avro", Schemas: schemas}, behindID(7, object), nil, "schema: schema 7 is of JSON"},
+		{"framed Protobuf", Options{Schemas: schemas}, behindID(8, "x"), nil, "schema: schema 8: Protobuf is not read"},
+		{"framed, of another type", Options{Schemas: schemas}, behindID(9, "x"), nil, `schema: schema 9 is of type "XML"`},
+		{"framed, not known", Options{Schemas: schemas}, behindID(10, "x"), nil, "schema_not_found: "},
+		{"framed, no registry", Options{}, behindID(7, object), nil, "CCLOUD_SCHEMA_REGISTRY_ENDPOINT"},
 		{"not framed", Options{Format: "avro", Schemas: schemas}, []byte(object), nil, "schema: no schema id"},
 		{"names, object", byName, []byte(object), nil, "json"},
 		{"names, csv without any", byName, []byte(csv), nil, `schema: columns without names: label: "label" is not a column number`},

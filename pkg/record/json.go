@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -14,7 +16,7 @@ import (
 // The fields of objects within it have all names with dots between, and the items of arrays of numbers the array's name and
 // their number; other arrays are passed over. An array is a line of columns as in CSV.
 //
-// What is usual goes one way, and everything else, faults included, another: strict. The usual records are those that go along a path
+// What is usual goes one way, and everything else, faults and keys with escapes included, another: strict. The usual records are those that go along a path
 // of the tree, which strict has made of the records that it has read.
 type jsonDecoder struct {
 	*selection
@@ -22,8 +24,9 @@ type jsonDecoder struct {
 	lists   *columns // what of arrays is what; nil: noLists says why they are refused
 	noLists *Bad
 
-	root *jsonNode
-	held printedNumbers
+	root      *jsonNode
+	held      printedNumbers
+	unescaped []byte // the newest text that had escapes
 
 	room   int               // how much more is kept of keys and shapes, in bytes
 	shapes map[string]*Shape // by their columns
@@ -177,7 +180,7 @@ func (d *jsonDecoder) object(dst *Block, key, b []byte, i int, hold bool) (shape
 			}
 		case c == '"':
 			var text []byte
-			if text, i, ok = plainText(b, i+1); !ok {
+			if text, i, ok = d.readText(b, i+1); !ok {
 				return nil, 0, 0, false
 			}
 			event = jsonText
@@ -343,7 +346,7 @@ func (e *jsonEdge) enter(b []byte, i, depth int) (event, next int, ok bool) {
 func (d *jsonDecoder) readLabel(b []byte, i int) (label float64, next int, ok bool) {
 	switch b[i] {
 	case '"':
-		text, next, ok := plainText(b, i+1)
+		text, next, ok := d.readText(b, i+1)
 		if ok {
 			label, ok = d.text(bytes.TrimSpace(text))
 		}
@@ -477,6 +480,64 @@ func wholeNumber(text []byte) bool {
 	return ok && next == len(text)
 }
 
+// readText returns the text that begins at b[i], behind its opening quote, and the index behind the closing one. The text is valid
+// until the next call.
+func (d *jsonDecoder) readText(b []byte, i int) (text []byte, next int, ok bool) {
+	if text, next, ok = plainText(b, i); ok {
+		return text, next, true
+	}
+	if next, ok = skipText(b, i); !ok {
+		return nil, 0, false
+	}
+	d.unescaped = appendUnescaped(d.unescaped[:0], b[i:next-1])
+	return d.unescaped, next, true
+}
+
+// appendUnescaped appends text, which is what skipText takes, with the characters that its escapes stand for. Half of a surrogate
+// pair becomes U+FFFD, as in encoding/json.
+func appendUnescaped(dst, text []byte) []byte {
+	for {
+		i := bytes.IndexByte(text, '\\')
+		if i < 0 {
+			return append(dst, text...)
+		}
+		dst = append(dst, text[:i]...)
+		c := text[i+1]
+		if c != 'u' {
+			dst = append(dst, "\"\\/\b\f\n\r\t"[strings.IndexByte(jsonEscapes, c)])
+			text = text[i+2:]
+			continue
+		}
+		r := hexRune(text[i+2 : i+6])
+		text = text[i+6:]
+		if utf16.IsSurrogate(r) {
+			pair := utf8.RuneError
+			if len(text) >= 6 && text[0] == '\\' && text[1] == 'u' {
+				pair = utf16.DecodeRune(r, hexRune(text[2:6]))
+			}
+			if r = pair; r != utf8.RuneError {
+				text = text[6:]
+			}
+		}
+		dst = utf8.AppendRune(dst, r)
+	}
+}
+
+// jsonEscapes are the characters that may follow a backslash, besides u.
+const jsonEscapes = `"\/bfnrt`
+
+// hexRune returns the number that hexadecimal digits mean.
+func hexRune(digits []byte) (r rune) {
+	for _, c := range digits {
+		if isDigit(c) {
+			r = r<<4 | rune(c-'0')
+		} else {
+			r = r<<4 | rune((c|0x20)-'a'+10)
+		}
+	}
+	return r
+}
+
 // plainText returns the text without escapes that begins at b[i], behind its opening quote, and the index behind the closing one.
 func plainText(b []byte, i int) (text []byte, next int, ok bool) {
 	all := byte(0)
@@ -585,7 +646,7 @@ func skipText(b []byte, i int) (next int, ok bool) {
 				return 0, false
 			}
 			if b[i] != 'u' {
-				if bytes.IndexByte([]byte(`"\/bfnrt`), b[i]) < 0 {
+				if strings.IndexByte(jsonEscapes, b[i]) < 0 {
 					return 0, false
 				}
 				continue

@@ -114,7 +114,8 @@ func TestJSONRows(t *testing.T) {
 		{"arrays", `{"v":[1,null,3],"label":1,"w":[null]}`, "", Options{}, 1, "v.0=number v.1=null v.2=number w.0=null", []float64{1, 3}, nil},
 		{"arrays passed over", `{"v":[],"w":["a"],"x":[1,"a"],"y":1,"z":[[1]],"u":[{"a":1,"a":2}],"t":[1,true],"a":2,"o":{}}`, "", Options{}, 1, "a=number", []float64{2}, nil},
 		{"escapes", `{"\u0061":"\u00e9\n\/","label":1}`, "", Options{}, 1, "a=category", nil, []uint64{hash("a", "é\n/")}},
-		{"lone surrogates", `{"a":"\ud800","label":1}`, "", Options{}, 1, "a=category", nil, []uint64{hash("a", "\ufffd")}},
+		{"surrogates", `{"a":"\ud83d\ude00","label":1}`, "", Options{}, 1, "a=category", nil, []uint64{hash("a", "😀")}},
+		{"lone surrogates", `{"a":"\ud800\u0041\udc00\ud800\ud800\udc00","label":1}`, "", Options{}, 1, "a=category", nil, []uint64{hash("a", "\ufffdA\ufffd\ufffd𐀀")}},
 		{"not ASCII", `{"größe":1,"a":"Zürich","label":1}`, "", Options{}, 1, "größe=number a=category", []float64{1}, []uint64{hash("a", "Zürich")}},
 		{"quotes in keys", `{"a\"\\":1,"label":1}`, "", Options{}, 1, `a"\=number`, []float64{1}, nil},
 		{"the first of the names of labels", `{"y":5,"target":1,"Class":7}`, "", Options{}, 1, "y=number Class=number", []float64{5, 7}, nil},
@@ -276,7 +277,7 @@ func TestJSONAllocatesNothing(t *testing.T) {
 	records := slices.Concat(objects, arrays)
 	for _, text := range []string{
 		`{"a":1,"b":{"c":"red","d":null},"v":[1,2,3],"w":["x",{"y":[1]}],"label":"yes"}`,
-		`{"b": {"c": "Zürich", "d": 2}, "a": true, "y": false, "v": [1, null], "w": []}`,
+		`{"b": {"c": "Z\u00fcrich \/ \ud83d\ude00 \n", "d": 2}, "a": true, "y": false, "v": [1, null], "w": []}`,
 	} {
 		records = append(records, []byte(text))
 	}
@@ -324,7 +325,7 @@ func TestJSONRandom(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	t.Logf("seed %d", seed)
 	keys := []string{"a", "b", "y", "label", "Y", "won", "v", "zip", "price", "0", "a.b", `\u0061`, "é", "class"}
-	scalars := []string{"1", "0", "-0", "2.5", "1e0", "null", "true", "false", `"x"`, `"1"`, `""`, `"won"`, `"é"`, `"\n"`, "1e999", "01", "1.", "9.728614687919616699e-01", "-6.538545489311218262e-01", `"yes"`}
+	scalars := []string{"1", "0", "-0", "2.5", "1e0", "null", "true", "false", `"x"`, `"1"`, `""`, `"won"`, `"é"`, `"\n"`, `"\ud83d\ude00\ud83d\u00FC\/"`, `"\ude00"`, "1e999", "01", "1.", "9.728614687919616699e-01", "-6.538545489311218262e-01", `"yes"`}
 	var value func(depth int) string
 	value = func(depth int) string {
 		var b strings.Builder
