@@ -13,9 +13,9 @@ import (
 )
 
 // avroDecoder decodes records in Avro's binary encoding that name their schemas: see frameOf. It reads by the schema that a record
-// was written with. Fields that are numbers, booleans, or decimals become numbers; strings, enums, and UUIDs become categories; null
-// and blank text are missing values. The fields of nested records have all names with dots between; items of arrays of numbers have the array's
-// name and their number. Everything else is passed over.
+// was written with. Fields that are numbers, booleans, or decimals become numbers; strings, enums, and UUIDs become categories;
+// null and blank text are missing values. The fields of nested records have all names with dots between; items of arrays of
+// numbers have the array's name and their number. Everything else is passed over.
 type avroDecoder struct {
 	plans *avroPlans
 	known map[schemaID]*avroPlan
@@ -57,7 +57,7 @@ func (d *avroDecoder) decode(dst *Block, rec *Record) error {
 	case len(rec.Value) == 0:
 		return &Bad{Reason: Empty, Detail: "the value is empty"}
 	}
-	at := 5
+	at := prefixSize
 	if !d.expects(rec) {
 		var err error
 		if at, err = d.find(rec); err != nil {
@@ -80,7 +80,7 @@ func (d *avroDecoder) decode(dst *Block, rec *Record) error {
 // expects reports whether a record names the schema that the one before did, in front of its value.
 func (d *avroDecoder) expects(rec *Record) bool {
 	v := rec.Value
-	return d.prefixed && len(rec.Headers) <= 1 && len(v) >= 5 && v[0] == numberFollows && binary.BigEndian.Uint32(v[1:]) == d.idNumber
+	return d.prefixed && len(rec.Headers) <= 1 && len(v) >= prefixSize && v[0] == numberFollows && binary.BigEndian.Uint32(v[1:]) == d.idNumber
 }
 
 // find takes the plan of a record's schema, and returns where the record begins in the value.

@@ -61,7 +61,7 @@ type avroPlan struct {
 	origin  string
 
 	mu     sync.Mutex
-	shapes map[string]*Shape // by the lengths of the arrays, as shapeKey has them
+	shapes map[string]*Shape // by the lengths of the arrays: see shapeByLengths
 	named  int               // columns in shapes
 }
 
@@ -409,7 +409,7 @@ func (c *avroCompiler) items(name string, feature, category bool) *avroItems {
 // maxShapeColumns bounds the columns in all the shapes that a plan keeps.
 const maxShapeColumns = 1 << 18
 
-// shapeOf returns the shape of rows whose arrays have those lengths. The key stands for them: see shapeKey.
+// shapeOf returns the shape of rows whose arrays have those lengths. The key stands for them: see shapeByLengths.
 func (p *avroPlan) shapeOf(lengths []int, key []byte) *Shape {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -42,6 +42,7 @@ type avroType struct {
 	size    int         // bytes of a fixed
 	symbols [][]byte    // of an enum
 	fields  []avroField // of a record
+	passed  []*avroType // what to skip to pass over a record: its fields, those of fixed width together
 	of      []*avroType // a union's branches; or what is in an array, or the values of a map
 
 	// width is how many bytes each value has; varies: not all as many.
@@ -293,6 +294,7 @@ func (p *avroParser) fields(t *avroType, fields any, space string) error {
 			return fmt.Errorf("field %q: %w", name, err)
 		}
 		t.fields = append(t.fields, avroField{name, typ})
+		t.pass(typ)
 		if width != varies {
 			width += typ.width
 			if typ.width == varies || width > 1<<30 {
@@ -302,4 +304,18 @@ func (p *avroParser) fields(t *avroType, fields any, space string) error {
 	}
 	t.width = width
 	return nil
+}
+
+// pass notes that passing over a record takes passing over a field of a type.
+func (t *avroType) pass(field *avroType) {
+	last := len(t.passed) - 1
+	switch {
+	case field.width == 0:
+	case field.width == varies:
+		t.passed = append(t.passed, field)
+	case last >= 0 && t.passed[last].width > 0 && t.passed[last].width < 1<<30:
+		t.passed[last].width += field.width
+	default:
+		t.passed = append(t.passed, &avroType{kind: avroFixed, width: field.width})
+	}
 }

@@ -404,41 +404,6 @@ func TestAvroRowsAreThoseOfCSV(t *testing.T) {
 	}
 }
 
-// BenchmarkAvro decodes one row of a label and 18 features in one operation; auto is doubles by way of a decoder of all formats.
-func BenchmarkAvro(b *testing.B) {
-	for _, name := range []string{"double", "float", "auto"} {
-		b.Run(name, func(b *testing.B) {
-			kind := name
-			if name == "auto" {
-				kind = "double"
-			}
-			size, values := susyValues(1024, kind)
-			var d Decoder = newTestAvro(b, Options{}, avroSchema(susySchema(kind)))
-			if name == "auto" {
-				newDecoder, err := NewDecoder(Options{Schemas: avroSchema(susySchema(kind))})
-				if err != nil {
-					b.Fatal(err)
-				}
-				d = newDecoder()
-			}
-			var dst Block
-			b.SetBytes(int64(size / len(values)))
-			b.ReportAllocs()
-			i := 0
-			for b.Loop() {
-				if i == len(values) {
-					i = 0
-					dst.Reset()
-				}
-				if err := d.Decode(&dst, Record{Offset: int64(i), Value: values[i]}); err != nil {
-					b.Fatal(err)
-				}
-				i++
-			}
-		})
-	}
-}
-
 // encodes returns the value of schema 7 for what the library takes for it.
 func encodes(t testing.TB, schema string, v any) []byte {
 	t.Helper()
@@ -689,6 +654,10 @@ func TestAvroBadValues(t *testing.T) {
 
 	// What is passed over, before the only feature.
 	deep := slices.Repeat(long(1), 6000)
+	var parts []string
+	for i, typ := range []string{"null", "double", "float", "null", "string", "double"} {
+		parts = append(parts, fmt.Sprintf(`{"name": "p%d", "type": %q}`, i, typ))
+	}
 	for _, tt := range []struct {
 		typ     string
 		payload []byte
@@ -699,6 +668,7 @@ func TestAvroBadValues(t *testing.T) {
 		{`{"type": "array", "items": "string"}`, append(long(-2, 4), "\x02a\x02b\x00"...), ""},
 		{`{"type": "array", "items": "string"}`, long(-2, 400), "items of 400 bytes"},
 		{`{"type": "array", "items": {"type": "fixed", "name": "F", "size": 1000}}`, long(1 << 60), "ends too early"},
+		{`{"type": "array", "items": {"type": "record", "name": "P", "fields": [` + strings.Join(parts, ", ") + `]}}`, append(long(1), "0123456789ab\x02x01234567\x00"...), ""},
 		{`{"type": "map", "values": "null"}`, long(1<<40, 0), "a length is negative"},
 		{`{"type": "record", "name": "N", "fields": [{"name": "n", "type": ["null", "N"]}]}`, append(slices.Clone(deep[:900]), 0), ""},
 		{`{"type": "record", "name": "N", "fields": [{"name": "n", "type": ["null", "N"]}]}`, deep, "nested"},
@@ -873,19 +843,54 @@ func TestAvroAllocatesNothing(t *testing.T) {
 
 func FuzzAvro(f *testing.F) {
 	count := 0
-	schemas := []string{susySchema("double"), doubling(4)}
 	for seed := range uint64(30) {
 		fields, give := randomFields(rand.New(rand.NewPCG(seed, 1)), 0, &count)
-		schemas = append(schemas, fieldsOf(`{"name": "y", "type": ["null", "boolean", "string"]}, `+fields))
+		schema := fieldsOf(`{"name": "y", "type": ["null", "boolean", "string"]}, ` + fields)
 		value := give().(map[string]any)
 		value["y"] = true
-		f.Add(uint8(len(schemas)-1), uint8(seed), []byte{0}, encodes(f, schemas[len(schemas)-1], value))
+		f.Add(schema, uint8(seed), []byte{0}, encodes(f, schema, value))
 	}
-	schemas = append(schemas, fieldsOf(`{"name": "y", "type": "int"}, {"name": "l", "type": {"type": "record", "name": "L", "fields": [{"name": "n", "type": ["null", "L"]}]}}, {"name": "x", "type": {"type": "array", "items": ["null", "float"]}}`))
-	f.Add(uint8(len(schemas)-1), uint8(0), headersOf([]byte(schemaHeader), []byte{0, 0, 0, 0, 7}), []byte{2, 2, 2, 0, 0, 2, 0, 0})
+	f.Add(doubling(3), uint8(0), []byte{}, framed([]byte{2, 2, 2, 0, 0, 2, 0, 0}))
+	f.Add(fieldsOf(`{"name": "y", "type": "int"}, {"name": "l", "type": {"type": "record", "name": "L", "fields": [{"name": "n", "type": ["null", "L"]}]}},
+		{"name": "x", "type": {"type": "array", "items": ["null", "float"]}}`), uint8(0), headersOf([]byte(schemaHeader), []byte{0, 0, 0, 0, 7}), []byte{2, 2, 2, 0, 0, 2, 0, 0})
 	options := []Options{{}, {Label: "key"}, {Features: []string{"f0", "f1#", "f2.0"}, Positive: "a"}}
-	f.Fuzz(func(t *testing.T, schema, opts uint8, headers, value []byte) {
-		d := newTestAvro(t, options[int(opts)%len(options)], avroSchema(schemas[int(schema)%len(schemas)]))
+	f.Fuzz(func(t *testing.T, schema string, opts uint8, headers, value []byte) {
+		d := newTestAvro(t, options[int(opts)%len(options)], avroSchema(schema))
 		checkAvro(t, d, Record{Key: []byte("1"), Headers: headers, Value: value})
 	})
+}
+
+// BenchmarkAvro decodes one row of a label and 18 features in one operation; auto is doubles by way of a decoder of all formats.
+func BenchmarkAvro(b *testing.B) {
+	for _, name := range []string{"double", "float", "auto"} {
+		b.Run(name, func(b *testing.B) {
+			kind := name
+			if name == "auto" {
+				kind = "double"
+			}
+			size, values := susyValues(1024, kind)
+			var d Decoder = newTestAvro(b, Options{}, avroSchema(susySchema(kind)))
+			if name == "auto" {
+				newDecoder, err := NewDecoder(Options{Schemas: avroSchema(susySchema(kind))})
+				if err != nil {
+					b.Fatal(err)
+				}
+				d = newDecoder()
+			}
+			var dst Block
+			b.SetBytes(int64(size / len(values)))
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				if i == len(values) {
+					i = 0
+					dst.Reset()
+				}
+				if err := d.Decode(&dst, Record{Offset: int64(i), Value: values[i]}); err != nil {
+					b.Fatal(err)
+				}
+				i++
+			}
+		})
+	}
 }

@@ -197,8 +197,8 @@ func (d *avroDecoder) skipVarying(t *avroType) (ok bool) {
 			ok = d.skip(t.of[i])
 		}
 	case avroRecord:
-		for _, f := range t.fields {
-			if !d.skip(f.typ) {
+		for _, part := range t.passed {
+			if !d.skip(part) {
 				return false
 			}
 		}

@@ -16,6 +16,9 @@ const (
 	guidFollows   = 1
 )
 
+// prefixSize is how long a schema id in front of a value is.
+const prefixSize = 5
+
 // schemaID is what a record says of its schema: a number, or a GUID.
 type schemaID struct {
 	number uint32
@@ -61,20 +64,20 @@ func frameOf(rec *Record) (id schemaID, payload []byte, framed bool, bad *Bad) {
 	if len(v) == 0 || v[0] != numberFollows {
 		return id, v, false, nil
 	}
-	if len(v) < 5 {
+	if len(v) < prefixSize {
 		return id, nil, false, &Bad{Reason: Decode, Detail: fmt.Sprintf("byte 0 announces a schema id of 4 bytes, of which %d are there", len(v)-1)}
 	}
 	id.number = binary.BigEndian.Uint32(v[1:])
 	if bad := id.check(); bad != nil {
 		return id, nil, false, bad
 	}
-	return id, v[5:], true, nil
+	return id, v[prefixSize:], true, nil
 }
 
 // headerID reads the value of the schema header.
 func headerID(value []byte) (id schemaID, bad *Bad) {
 	switch {
-	case len(value) == 5 && value[0] == numberFollows:
+	case len(value) == prefixSize && value[0] == numberFollows:
 		id.number = binary.BigEndian.Uint32(value[1:])
 		return id, id.check()
 	case len(value) == 17 && value[0] == guidFollows:
