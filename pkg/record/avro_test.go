@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -774,10 +775,18 @@ func TestAvroShapes(t *testing.T) {
 		return append(v, make([]byte, 8*n+1)...)
 	}
 	var x, y Block
-	for _, n := range []int{2, 3, 2, MaxColumns + 5} {
-		if err := errors.Join(a.Decode(&x, Record{Value: value(n)}), b.Decode(&y, Record{Value: value(n)})); err != nil {
-			t.Fatal(err)
-		}
+	var decoders sync.WaitGroup
+	for d, dst := range map[*avroDecoder]*Block{a: &x, b: &y} {
+		decoders.Go(func() {
+			for _, n := range []int{2, 3, 2, MaxColumns + 5} {
+				if err := d.Decode(dst, Record{Value: value(n)}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	if decoders.Wait(); t.Failed() {
+		return
 	}
 	if x.Row(0).Shape != y.Row(2).Shape || x.Row(1).Shape != y.Row(1).Shape || x.Row(0).Shape == x.Row(1).Shape {
 		t.Errorf("shapes %+v and %+v", x.Shapes, y.Shapes)
