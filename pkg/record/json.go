@@ -378,6 +378,7 @@ func (d *jsonDecoder) array(dst *Block, key, b []byte, i int) (label float64, ne
 	start, hashes := len(dst.X), len(dst.Hashes)
 	dst.X = append(dst.X, c.selected...)
 	dst.Hashes = append(dst.Hashes, c.missing...)
+	last := len(bytes.TrimRight(b, " \t\r\n]")) // where its last number ends
 	for col := 0; ; {
 		if i = skipWhite(b, i); i == len(b) {
 			return 0, 0, false
@@ -401,9 +402,12 @@ func (d *jsonDecoder) array(dst *Block, key, b []byte, i int) (label float64, ne
 				dst.Missing = true
 			}
 		default:
-			if use == appended && isScientific(b, i) {
+			if use == appended {
 				dst.X = slices.Grow(dst.X, (len(b)-i)/(scientificSize+1)+1)
-				n, size := scientific(dst.X[len(dst.X):cap(dst.X)], b[i:len(bytes.TrimRight(b, " \t\r\n]"))])
+				n, size, fine := readMany(dst.X[len(dst.X):cap(dst.X)], b[i:max(i, last)])
+				if !fine {
+					return 0, 0, false
+				}
 				dst.X, col, i, one = dst.X[:len(dst.X)+n], col+n, i+size, n == 0
 			}
 			if !one {
@@ -431,6 +435,19 @@ func (d *jsonDecoder) array(dst *Block, key, b []byte, i int) (label float64, ne
 		}
 		i++
 	}
+}
+
+// readMany reads numbers with nothing but commas between from the beginning of line, as many as it can. It returns how many
+// these are, and the index behind the last; fine is false where one is no JSON.
+func readMany(dst []float64, line []byte) (n, size int, fine bool) {
+	if isScientific(line, 0) {
+		if n, size = scientific(dst, line); n > 0 {
+			return n, size, true
+		}
+	}
+	n, size = decimals(dst, line)
+	noFraction := bytes.Contains(line[:size], []byte(".,")) || size > 0 && line[size-1] == '.'
+	return n, size, !noFraction
 }
 
 // readNumber reads the number that begins at b[i], or true or false, and returns the index behind it. It takes what JSON's grammar

@@ -204,6 +204,8 @@ var badJSON = []struct {
 	{"array too short for names", `[1,1]`, 3, Arity, "2 columns where 3 have names"},
 	{"array too large", `[1,1e400]`, 0, NonFinite, "column 1"},
 	{"array where fields have names", `[1,2]`, 2, Schema, "label"},
+	{"array, no fraction", `[1,1.,2.5]`, 0, Decode, "byte 6"},
+	{"array, no fraction at the end", `[1,2.5,1.]`, 0, Decode, "byte 10"},
 	{"array and garbage", `[1,2]]`, 0, Decode, "byte 6"},
 }
 
