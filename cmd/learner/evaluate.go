@@ -152,11 +152,11 @@ func (r *replay) decode(number int64, line []byte) error {
 		if start := bytes.TrimLeft(line, " \t"); options.Format == "auto" && start[0] != '{' && start[0] != '[' {
 			options.Format = "csv"
 		}
-		make, err := record.NewDecoder(options)
+		decoders, err := record.NewDecoder(options)
 		if err != nil {
 			return decoderFaults(err).err()
 		}
-		r.decoder = make()
+		r.decoder = decoders()
 	}
 	rec := record.Record{Offset: number, Value: line}
 	if r.keyed {
@@ -219,9 +219,9 @@ func (r *replay) learnRows() {
 
 // settle settles which columns rows have by the first ones, and makes the models.
 func (r *replay) settle() {
-	var first []record.Row
-	for i := range min(r.block.Rows(), record.SettleRows) {
-		first = append(first, r.block.Row(i))
+	first := make([]record.Row, min(r.block.Rows(), record.SettleRows))
+	for i := range first {
+		first[i] = r.block.Row(i)
 	}
 	r.placer = record.Settle(first, r.slots, r.first)
 	for _, m := range r.models {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -18,7 +19,9 @@ import (
 
 	"github.com/segmentio/kafka-go/protocol"
 
+	"learner/pkg/deadletter"
 	"learner/pkg/producer"
+	"learner/pkg/record"
 	"learner/pkg/susy"
 	"learner/pkg/train"
 )
@@ -439,5 +442,159 @@ func TestRegistryAway(t *testing.T) {
 	s.learns(600)
 	if n := sum(s.metrics(), "learner_consumer_skipped_records_total"); n != 0 {
 		t.Errorf("%v records refused", n)
+	}
+}
+
+// kinds are records that are refused, each for a reason. The schemas are a registry's.
+type badKind struct {
+	name    string
+	reason  record.Reason
+	value   []byte
+	headers []protocol.Header
+}
+
+// badKinds returns every kind of bad record beside rows of label, a, b, kind (a text), and n (a number or null) in all three
+// formats. Good is their Avro schema.
+func badKinds(registry *schemaRegistry, good int) []badKind {
+	double := func(x float64) *float64 { return &x }
+	avro := avroValue(good, 1, 1.5, 2.5, "red", double(3))
+	protobuf := registry.add(`syntax = "proto3"; message Row {}`, "PROTOBUF")
+	unread := registry.add(`{"type":"record","name":"Row","fields":[{"name":"label","type":"nothing"}]}`, "")
+	noLabel := registry.add(recordOf("a double", "b double"), "")
+	another := registry.add(recordOf("label int", "a string", "b double"), "")
+	optional := registry.add(recordOf(`label ["null","int"]`, "a double"), "")
+	header := func(value []byte) []protocol.Header {
+		return []protocol.Header{{Key: "__value_schema_id", Value: value}}
+	}
+	return []badKind{
+		{"no value", record.Tombstone, nil, nil},
+		{"nothing", record.Empty, []byte{}, nil},
+		{"white space", record.Empty, []byte(" \n"), nil},
+		{"CSV that is not UTF-8", record.UTF8, []byte("1,1,2,\xff,3"), nil},
+		{"JSON that is not UTF-8", record.UTF8, []byte("{\"label\":1,\"kind\":\"\xff\"}"), nil},
+		{"Avro text that is not UTF-8", record.UTF8, avroValue(good, 1, 1.5, 2.5, "\xff", double(3)), nil},
+		{"CSV with a column less", record.Arity, []byte("1,1,2,red"), nil},
+		{"CSV with a column more", record.Arity, []byte("1,1,2,red,3,4"), nil},
+		{"CSV text in place of a number", record.Number, []byte("1,high,2,red,3"), nil},
+		{"JSON number in quotes", record.Number, []byte(`{"label":1,"a":"1.5"}`), nil},
+		{"CSV number that is none", record.NonFinite, []byte("1,NaN,2,red,3"), nil},
+		{"JSON number that is too large", record.NonFinite, []byte(`{"label":1,"a":1e999}`), nil},
+		{"Avro infinity", record.NonFinite, avroValue(good, 1, math.Inf(1), 2.5, "red", double(3)), nil},
+		{"CSV label that is neither", record.Label, []byte("2,1,2,red,3"), nil},
+		{"CSV without a label", record.Label, []byte(",1,2,red,3"), nil},
+		{"JSON label that is neither", record.Label, []byte(`{"label":"perhaps","a":1}`), nil},
+		{"JSON without a label", record.Label, []byte(`{"a":1,"b":2}`), nil},
+		{"Avro label that is neither", record.Label, avroValue(good, 7, 1.5, 2.5, "red", double(3)), nil},
+		{"Avro label that is null", record.Label, avroValue(optional, nil, 1.5), nil},
+		{"Avro schema without a label", record.Label, avroValue(noLabel, 1.5, 2.5), nil},
+		{"JSON text where a number was", record.Schema, []byte(`{"label":1,"a":"high"}`), nil},
+		{"JSON number where a text was", record.Schema, []byte(`{"label":1,"kind":3}`), nil},
+		{"Avro text where a number was", record.Schema, avroValue(another, 1, "high", 2.5), nil},
+		{"Protobuf", record.Schema, avroValue(protobuf), nil},
+		{"schema that is no Avro", record.Schema, avroValue(unread, 1), nil},
+		{"schema that nobody knows", record.SchemaNotFound, avroValue(9999, 1), nil},
+		{"Avro that ends early", record.Decode, avro[:len(avro)-3], nil},
+		{"Avro with more behind it", record.Decode, append(slices.Clone(avro), 0), nil},
+		{"Avro branch that is not there", record.Decode, append(avroValue(good, 1, 1.5, 2.5, "red"), 8), nil},
+		{"JSON that ends early", record.Decode, []byte(`{"label":1,"a":`), nil},
+		{"JSON with a name twice", record.Decode, []byte(`{"label":1,"a":1,"a":2}`), nil},
+		{"CSV with an open quote", record.Decode, []byte(`1,1,2,"red,3`), nil},
+		{"header without an id", record.Decode, avro[5:], header([]byte{0, 1})},
+	}
+}
+
+// One record in a hundred of every kind of bad: each is counted for its reason and found in the dead-letter topic with its
+// offset, and the weights are those of the stream without them.
+func TestEveryKindOfBad(t *testing.T) {
+	needsTime(t)
+	for _, cluster := range plainClusters {
+		t.Run(cluster, func(t *testing.T) {
+			const seed, rows, each = 15, 4000, 40
+			t.Logf("seed %d", seed)
+			rng := rand.New(rand.NewPCG(seed, 1))
+			c := startCluster(t, cluster)
+			registry := startRegistry(t)
+			schema := registry.add(recordOf("label int", "a double", "b double", "kind string", `n ["null","double"]`), "")
+			start := time.Now().Add(-time.Hour)
+			var clean []logRecord
+			for i := range rows {
+				a, b, n, kind := rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64(), []string{"red", "green"}[rng.IntN(2)]
+				label := 0
+				if a-b+rng.NormFloat64() > 0 {
+					label = 1
+				}
+				var value []byte
+				switch i % 3 {
+				case 0:
+					value = avroValue(schema, label, a, b, kind, &n)
+				case 1:
+					value = fmt.Appendf(nil, `{"label":%d,"a":%v,"b":%v,"kind":%q,"n":%v}`, label, a, b, kind, n)
+				default:
+					value = fmt.Appendf(nil, "%d,%v,%v,%s,%v", label, a, b, kind, n)
+				}
+				clean = append(clean, logRecord{partition: int32(i % 3), time: start.Add(time.Duration(i) * time.Millisecond), value: value})
+			}
+			kinds := badKinds(registry, schema)
+			at := make([][]badKind, rows) // those behind each row
+			for _, kind := range kinds {
+				for range each {
+					i := rng.IntN(rows)
+					at[i] = append(at[i], kind)
+				}
+			}
+			var dirty []logRecord
+			offsets := map[int32]int64{}
+			want := map[string]badKind{} // by place
+			reasons := map[record.Reason]float64{}
+			for i, row := range clean {
+				dirty = append(dirty, row)
+				offsets[row.partition]++
+				for _, kind := range at[i] {
+					dirty = append(dirty, logRecord{partition: row.partition, time: row.time, value: kind.value, headers: kind.headers})
+					want[fmt.Sprintf("%d/%d", row.partition, offsets[row.partition])] = kind
+					offsets[row.partition]++
+					reasons[kind.reason]++
+				}
+			}
+			env := []string{
+				"CCLOUD_SCHEMA_REGISTRY_ENDPOINT=" + registry.URL, "LEARNER_COLUMNS=label,a,b,kind#,n", "LEARNER_MODELS=mix;logistic",
+			}
+			learned := func(name string, records []logRecord, env ...string) (*running, *testCluster) {
+				own := c.named(t, name, 3, env...)
+				own.append(t, own.train, records)
+				own.append(t, own.test, clean[:100])
+				s := startService(t, own)
+				s.learns(rows)
+				return s, own
+			}
+			s, own := learned("clean", clean, env...)
+			s.stops()
+			wanted := parts(t, own.newest(t))
+
+			dead := c.train + "-letters"
+			s, own = learned("dirty", dirty, append(env, "LEARNER_DEAD_LETTER_TOPIC="+dead)...)
+			m := s.metrics()
+			for _, reason := range record.Reasons() {
+				if n := sum(m, "learner_consumer_skipped_records_total", own.train+`"`, `reason="`+reason.String()+`"`); n != reasons[reason] {
+					t.Errorf("%v records refused for %v, want %v", n, reason, reasons[reason])
+				}
+			}
+			s.stops()
+			same(t, "with bad records", parts(t, own.newest(t)), wanted)
+			for _, letter := range own.letters(t, dead) {
+				kind, ok := want[letter.place()]
+				if !ok {
+					t.Errorf("a letter of %s, where no bad record is, or twice", letter.place())
+					continue
+				}
+				delete(want, letter.place())
+				if letter.header(deadletter.HeaderReason) != kind.reason.String() || !bytes.Equal(letter.value, kind.value) {
+					t.Errorf("%s at %s: refused for %s: %s", kind.name, letter.place(), letter.header(deadletter.HeaderReason), letter.header(deadletter.HeaderError))
+				}
+			}
+			if len(want) > 0 {
+				t.Errorf("%d bad records without a letter", len(want))
+			}
+		})
 	}
 }

@@ -60,9 +60,9 @@ type schemas map[string]*record.Definition
 func newSchemas() schemas {
 	all := schemas{}
 	for id, number := range map[string]string{"1": "double", "2": "float"} {
-		var fields []map[string]string
-		for _, name := range susy.Columns {
-			fields = append(fields, map[string]string{"name": strings.NewReplacer("(", "_", ")", "").Replace(name), "type": number})
+		var fields [1 + susy.Features]map[string]string
+		for i, name := range susy.Columns {
+			fields[i] = map[string]string{"name": strings.NewReplacer("(", "_", ")", "").Replace(name), "type": number}
 		}
 		text, err := json.Marshal(map[string]any{"type": "record", "name": "event", "fields": fields})
 		if err != nil {
@@ -83,11 +83,11 @@ func (s schemas) Schema(id string) (*record.Definition, error) {
 
 // newDecoder returns a decoder as the service has it by default.
 var newDecoder = func() func() record.Decoder {
-	make, err := record.NewDecoder(record.Options{Format: "auto", Schemas: newSchemas()})
+	decoders, err := record.NewDecoder(record.Options{Format: "auto", Schemas: newSchemas()})
 	if err != nil {
 		panic(err) // the options are good
 	}
-	return make
+	return decoders
 }()
 
 const (

@@ -285,18 +285,14 @@ func ParseOriginal(raw []byte) Original {
 	var o Original
 	o.Key, raw, _ = bytesField(raw)
 	o.Value, raw, _ = bytesField(raw)
-	n, raw, ok := varint(raw)
+	n, raw, _ := varint(raw)
 	for range n {
-		var h Header
-		var key []byte
-		if key, raw, ok = bytesField(raw); !ok {
+		key, rest, keyOK := bytesField(raw)
+		value, rest, valueOK := bytesField(rest)
+		if !keyOK || !valueOK {
 			break
 		}
-		if h.Value, raw, ok = bytesField(raw); !ok {
-			break
-		}
-		h.Key = string(key)
-		o.Headers = append(o.Headers, h)
+		o.Headers, raw = append(o.Headers, Header{string(key), value}), rest
 	}
 	return o
 }

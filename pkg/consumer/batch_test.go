@@ -164,7 +164,7 @@ func (b *bench) feed(tb testing.TB, s *section) ([]*record.Block, error) {
 	var blocks []*record.Block
 	for len(b.tasks) > 0 {
 		t := <-b.tasks
-		b.decode(t, b.csv, b.scratch)
+		_ = b.decode(t, b.csv, b.scratch)
 		block := <-b.blocks
 		if block != t.block {
 			tb.Fatal("blocks and tasks come in different orders")
@@ -694,7 +694,7 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 		}
 		block, csv, scratch := &record.Block{}, csvDecoder(t), newDecompressor(8<<20)
 		// A codec may allocate a little for each batch.
-		if n := testing.AllocsPerRun(20, func() { block.Reset(); b.decode(block, 0, csv, scratch, false) }); n > 4 {
+		if n := testing.AllocsPerRun(20, func() { block.Reset(); _ = b.decode(block, 0, csv, scratch, false) }); n > 4 {
 			t.Errorf("%s: %v allocations for 500 records", name, n)
 		}
 		if block.Rows() != 500 {

@@ -128,7 +128,7 @@ func BenchmarkDecode(b *testing.B) {
 			var block record.Block
 			for b.Loop() {
 				block.Reset()
-				if batch.decode(&block, 0, csv, d, false); block.Rows() != 1000 {
+				if pending := batch.decode(&block, 0, csv, d, false); pending != nil || block.Rows() != 1000 {
 					b.Fatal(block.Rows())
 				}
 			}

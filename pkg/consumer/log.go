@@ -175,7 +175,7 @@ func (l *logReader) take(s *section) error {
 			continue
 		}
 		l.block.Reset()
-		b.decode(&l.block, l.next, l, l.scratch, false)
+		_ = b.decode(&l.block, l.next, l, l.scratch, false) // there is no schema to wait for
 		if l.eachErr != nil {
 			return l.eachErr
 		}

@@ -142,9 +142,10 @@ func (p *Placer) Extend(shape *Shape) []Column {
 
 // Lacks returns the columns of the layout that a shape lacks.
 func (p *Placer) Lacks(shape *Shape) []Column {
-	var columns []Column
-	for _, i := range p.plan(shape).lacks {
-		columns = append(columns, p.layout.Columns[i])
+	lacks := p.plan(shape).lacks
+	columns := make([]Column, len(lacks))
+	for j, i := range lacks {
+		columns[j] = p.layout.Columns[i]
 	}
 	return columns
 }

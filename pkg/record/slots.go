@@ -3,6 +3,7 @@ package record
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sync/atomic"
 )
 
@@ -57,7 +58,7 @@ func (s *Slots) add(slot int64) int32 {
 func (s *Slots) Find(hash uint64) int32 { return s.number[hash>>s.shift].Load() - 1 }
 
 // Met returns all slots that have a number, in order; not to be changed. It is for the goroutine that adds.
-func (s *Slots) Met() []int64 { return s.met[:len(s.met):len(s.met)] }
+func (s *Slots) Met() []int64 { return slices.Clip(s.met) }
 
 // Known returns what Met does, for any goroutine.
 func (s *Slots) Known() []int64 {

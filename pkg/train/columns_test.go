@@ -41,7 +41,8 @@ func (e *entry) give(shape *record.Shape, rng *rand.Rand) {
 	x := slices.Clone(e.x[:2])
 	e.shape, e.hashes = shape, nil
 	if shape == nil {
-		e.x = append(x, rng.NormFloat64(), e.y+rng.NormFloat64())
+		x = append(x, rng.NormFloat64(), e.y+rng.NormFloat64())
+		e.x = x
 		return
 	}
 	for _, c := range shape.Columns[2:] {
