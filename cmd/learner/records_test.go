@@ -305,6 +305,26 @@ func TestCarSensors(t *testing.T) {
 	if st.Features != len(names)-1 || st.Test == nil || st.Test.Records != 500 {
 		t.Errorf("%d features, test %+v", st.Features, st.Test)
 	}
+	at := slices.IndexFunc(st.Columns, func(c columnStatus) bool { return c.Name == "car" })
+	if at < 0 || st.Columns[at].Kind != "category" || st.Columns[at].Missing < 30 || st.Categories.Used < 5 {
+		t.Errorf("columns %v, categories %+v", st.Columns, st.Categories)
+	}
+	if missing := sum(s.metrics(), "learner_missing_values_total"); missing < 500 || sum(s.metrics(), "learner_columns", `kind="category"`) != 1 {
+		t.Errorf("%v missing values", missing)
+	}
+	car := strings.Split(lines[1], ",")[1]
+	code, got := s.ask("/v1/models/champion:predict?explain=true", fmt.Sprintf(`{"instances":[{"car":%q},{"car":null},{"car":"nobody's"}]}`, car))
+	if code != 200 || len(got.Predictions) != 3 || len(got.Explanations[0].Contributions) != len(names)-1 {
+		t.Fatalf("%d %s %v", code, got.Error, got.Explanations)
+	}
+	of := func(i int) float64 { return got.Explanations[i].Contributions["car"] }
+	if of(0) == 0 || of(1) == 0 || of(0) == of(1) || of(2) != 0 {
+		t.Errorf("a car contributes %v, none %v, one that nobody knows %v", of(0), of(1), of(2))
+	}
+	code, again := s.ask("/v2/models/champion/infer", fmt.Sprintf(`{"inputs":[{"name":"car","datatype":"BYTES","shape":[2],"data":[%q,null]}]}`, car))
+	if code != 200 || again.Outputs[0].Data[1] != got.Predictions[0] || again.Outputs[0].Data[3] != got.Predictions[1] {
+		t.Errorf("version 2: %d %s %v, want %v", code, again.Error, again.Outputs, got.Predictions)
+	}
 }
 
 // Writers change their schema in the middle of a stream: learning goes on, what happened is told, and stops between make no

@@ -1,6 +1,9 @@
 package serve
 
-import "math"
+import (
+	"bytes"
+	"math"
+)
 
 // Column is a feature of a model.
 type Column struct {
@@ -109,7 +112,7 @@ func (c *Column) read(from *cursor) (v value, ok bool) {
 	}
 	switch from.peek() {
 	case '"':
-		return value{hash: c.Category.Text(from.quoted())}, true
+		return value{hash: c.hash(from.quoted())}, true
 	case 'n':
 		return v, from.null()
 	}
@@ -118,6 +121,14 @@ func (c *Column) read(from *cursor) (v value, ok bool) {
 		v.hash = c.Category.Number(number)
 	}
 	return v, ok
+}
+
+// hash returns that of a text; 0 where there is nothing in it but space, as in records.
+func (c *Column) hash(text []byte) uint64 {
+	if len(bytes.TrimSpace(text)) == 0 {
+		return 0
+	}
+	return c.Category.Text(text)
 }
 
 // wanted says what the column's values are.

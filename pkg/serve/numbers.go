@@ -109,7 +109,7 @@ func (d *data) of(column *Column, i int) value {
 	case column.Category == nil:
 		return value{number: v}
 	case d.isText(i):
-		return value{hash: column.Category.Text(d.texts[i])}
+		return value{hash: column.hash(d.texts[i])}
 	case v != v:
 		return value{}
 	}

@@ -83,6 +83,8 @@ func predictor(model string) (Predictor, error) {
 		return echo("one", "1f.0", numbers("features")), nil
 	case "many":
 		return echo("many", "1f.7", numbers(strings.Split(strings.Repeat("x", 12), "")...)), nil
+	case "pixels":
+		return echo("pixels", "1f.8", NewColumns([]Column{{Name: "p.0"}, {Name: "p.1"}}, true)), nil
 	case "wide":
 		all := make([]Column, 1024)
 		for i := range all {
@@ -147,7 +149,11 @@ func TestPredictions(t *testing.T) {
 				`{"base":0.5,"contributions":{"age":0.75,"city":0,"user.score":0.75,"user.plan":0}}],` + mixedRest,
 		},
 		{
-			"objects within objects", mixedV1 + "?explain=true", `{"instances":[{"city":"\u00e9\n","user":{"score":2}},{"user.plan":"a","user":{},"age":0.5}]}`,
+			"lists within objects", "/v1/models/pixels:predict", `{"instances":[{"p":[0.25,1]},{"p":[0.5]},{"p":[]},{"p.1":1,"p":[null]}]}`,
+			`{"predictions":[0.25,0.5,0.75,0.75],"model_name":"pixels","model_version":"1f.8"}` + "\n",
+		},
+		{
+			"objects within objects", mixedV1 + "?explain=true", `{"instances":[{"city":"\u00e9\n","user":{"score":2,"plan":" "}},{"user.plan":"a","user":{},"age":0.5}]}`,
 			`{"predictions":[0.75,0.5],"explanations":[{"base":0.5,"contributions":{"age":0.75,"city":3,"user.score":2,"user.plan":0}},` +
 				`{"base":0.5,"contributions":{"age":0.5,"city":0,"user.score":0.75,"user.plan":1}}],` + mixedRest,
 		},
@@ -174,7 +180,7 @@ func TestPredictions(t *testing.T) {
 		{"null in data", v2Path, v2("features", "FP64", "[2,3]", "[[0.25,null,2],[0.5,0,0]]"), v2Two},
 		{
 			"categories", "/v2/models/mixed/infer?explain=true", `{"inputs":[{"name":"user.plan","datatype":"INT8","shape":[3],"data":[5,null,7]},` +
-				`{"name":"city","datatype":"BYTES","shape":[3,1],"data":[["Bonn"],[null],["a]\"b"]]},` +
+				`{"name":"city","datatype":"BYTES","shape":[3,1],"data":[["Bonn"],["\t"],["a]\"b"]]},` +
 				`{"name":"age","datatype":"FP64","shape":[3],"data":[0.25,0.5,null]}],"outputs":[{"name":"features"},{"name":"contributions"}]}`,
 			`{"model_name":"mixed","model_version":"2a.9","outputs":[{"name":"features","datatype":"BYTES","shape":[4],"data":["age","city","user.score","user.plan"]},` +
 				`{"name":"contributions","datatype":"FP64","shape":[3,4],"data":[0.25,4,0.75,5,0.5,0,0.75,0,0.75,4,0.75,7]}]}` + "\n",
@@ -238,6 +244,7 @@ func TestPredictionsRefused(t *testing.T) {
 			`instances[0] has "user.rank", which is no feature; the features are "age", "city", "user.score", "user.plan"`,
 		},
 		{"feature twice in two ways", "/v1/models/mixed:predict", `{"instances":[{"user":{"plan":"a"},"user.plan":"b"}]}`, 400, `instances[0] has "user.plan" twice`},
+		{"a list too long", "/v1/models/pixels:predict", `{"instances":[{"p":[0,1,2]}]}`, 400, `instances[0] has "p.2", which is no feature; the features are "p.0", "p.1"`},
 		{"too wide beyond", "/v1/models/mixed:predict", `{"instances":[[1,"a",2,"b","c"]]}`, 400, "instances[0][4] is a text; want a number"},
 		{
 			"too many values that are not there", "/v1/models/wide:predict", `{"instances":[` + strings.Repeat("{},", 1024) + `{}]}`, 413,

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -161,33 +162,53 @@ const maxPath = 4 << 10
 
 // fields reads an object. The fields of one within it have its name, a dot, and their own.
 func (in *instances) fields(c *cursor, i int, within []byte) error {
-	columns := in.p.Columns
 	for range c.object() {
-		key := c.key()
-		if within != nil {
-			key = slices.Concat(within, []byte{'.'}, key)
+		if err := in.field(c, i, dotted(within, c.key())); err != nil {
+			return err
 		}
-		at, ok := columns.at[string(key)]
-		if !ok && c.peek() == '{' && len(key) <= maxPath {
-			if err := in.fields(c, i, key); err != nil {
-				return err
-			}
-			continue
-		}
-		if !ok {
-			return bad("instances[%d] has %.100q, which is no feature; the features are %s", i, key, quoted(columns.names))
-		}
-		if in.given[at] {
-			return bad("instances[%d] has %q twice", i, key)
-		}
-		in.given[at] = true
-		column := &columns.all[at]
-		v, ok := column.read(c)
-		if !ok {
-			return bad("instances[%d][%q] is %s; want %s", i, key, c.what(), column.wanted())
-		}
-		in.rows.set(columns, in.rows.N, at, v)
 	}
+	return nil
+}
+
+// items reads a list within an object: each item is called by the list's name, a dot, and its number.
+func (in *instances) items(c *cursor, i int, within []byte) error {
+	for j := range c.list() {
+		if err := in.field(c, i, dotted(within, strconv.AppendInt(nil, int64(j), 10))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dotted returns the name of a field within another one; nil stands for none.
+func dotted(within, name []byte) []byte {
+	if within == nil {
+		return name
+	}
+	return slices.Concat(within, []byte{'.'}, name)
+}
+
+// field reads the value of a field.
+func (in *instances) field(c *cursor, i int, name []byte) error {
+	columns := in.p.Columns
+	at, ok := columns.at[string(name)]
+	switch {
+	case !ok && c.peek() == '{' && len(name) <= maxPath:
+		return in.fields(c, i, name)
+	case !ok && c.peek() == '[' && len(name) <= maxPath:
+		return in.items(c, i, name)
+	case !ok:
+		return bad("instances[%d] has %.100q, which is no feature; the features are %s", i, name, quoted(columns.names))
+	case in.given[at]:
+		return bad("instances[%d] has %q twice", i, name)
+	}
+	in.given[at] = true
+	column := &columns.all[at]
+	v, ok := column.read(c)
+	if !ok {
+		return bad("instances[%d][%q] is %s; want %s", i, name, c.what(), column.wanted())
+	}
+	in.rows.set(columns, in.rows.N, at, v)
 	return nil
 }
 
