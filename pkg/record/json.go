@@ -135,6 +135,9 @@ func (d *jsonDecoder) object(dst *Block, key, b []byte, i int, hold bool) (shape
 	d.held.clear()
 	n := d.root
 	for {
+		if hold {
+			n, i = d.held.run(n, b, i)
+		}
 		i = skipWhite(b, i)
 		e := n.likely
 		switch {
@@ -282,15 +285,57 @@ func (p *printedNumbers) add(b []byte, i int) bool {
 	if b[sign+1] != '.' || b[size-4] != 'e' || (b[size-3]-'+')&^2 != 0 || b[size] != ',' && b[size] != '}' {
 		return false
 	}
+	p.take((*[printedRoom]byte)(b))
+	p.line[p.size+size] = ','
+	p.n, p.size, p.last, p.any = p.n+1, p.size+size+1, size, true
+	return true
+}
+
+// run takes the fields from b[i] on that come as they did last time, are features, and have numbers that look like some, as far as
+// a comma stands behind each. It returns the place behind them.
+func (p *printedNumbers) run(n *jsonNode, b []byte, i int) (*jsonNode, int) {
+	for p.n < mostHeld-1 {
+		e := n.likely
+		if e == nil || e.role != jsonFeature || n.list {
+			break
+		}
+		next, at := e.next[jsonNumber], i
+		if next == nil || len(b)-at < len(e.whole)+2+printedRoom {
+			break
+		}
+		if b[at] == ' ' {
+			at++
+		}
+		if string(b[at:at+len(e.whole)]) != e.whole {
+			break
+		}
+		if at += len(e.whole); b[at] == ' ' {
+			at++
+		}
+		from := (*[printedRoom]byte)(b[at:])
+		sign := 0
+		if from[0] == '-' {
+			sign = 1
+		}
+		if from[sign+1] != '.' || from[sign+scientificSize-4] != 'e' || (from[sign+scientificSize-3]-'+')&^2 != 0 || from[sign+scientificSize] != ',' {
+			break
+		}
+		p.take(from)
+		size := sign + scientificSize + 1
+		p.n, p.size, p.any = p.n+1, p.size+size, true
+		n, i = next, at+size
+	}
+	return n, i
+}
+
+// take copies a number, and what comes behind it, to the end of the line.
+func (p *printedNumbers) take(from *[printedRoom]byte) {
+	to := (*[printedRoom]byte)(p.line[p.size:])
 	// Four words: a copy of 32 bytes would be a call.
-	from, to := (*[printedRoom]byte)(b), (*[printedRoom]byte)(p.line[p.size:])
 	binary.LittleEndian.PutUint64(to[0:], binary.LittleEndian.Uint64(from[0:]))
 	binary.LittleEndian.PutUint64(to[8:], binary.LittleEndian.Uint64(from[8:]))
 	binary.LittleEndian.PutUint64(to[16:], binary.LittleEndian.Uint64(from[16:]))
 	binary.LittleEndian.PutUint64(to[24:], binary.LittleEndian.Uint64(from[24:]))
-	p.line[p.size+size] = ','
-	p.n, p.size, p.last, p.any = p.n+1, p.size+size+1, size, true
-	return true
 }
 
 // read appends the numbers to dst.X. It reports whether they are.
