@@ -335,3 +335,39 @@ func TestREADMEFigures(t *testing.T) {
 		})
 	}
 }
+
+// On the electricity stream, the day of the week as a category, and as missing what its first third has only constants for, teach
+// at least as well as the plain columns.
+func TestCategoriesAndMissingValuesTeach(t *testing.T) {
+	var rich strings.Builder
+	lines := linesOf(t, "../../internal/testdata/elec2.csv.gz")
+	const perDay, absent = 48, ",0.003467,0.422915,0.414912" // of Victoria, before its market opened
+	for i, line := range lines {
+		if rest, ok := strings.CutSuffix(line, absent); ok {
+			line = rest + ",,,"
+		}
+		day := []string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"}[i/perDay%7]
+		rich.WriteString(line + "," + day + "\n")
+	}
+	evaluated := func(file string, env ...string) (accuracy, loss float64) {
+		got := runWith(t, append(env, "LEARNER_MODELS=mix"), "evaluate", "-json", file)
+		var report struct {
+			Records int            `json:"records"`
+			Refused map[string]int `json:"refused"`
+			Models  []struct {
+				Accuracy float64 `json:"accuracy"`
+				Loss     float64 `json:"log_loss"`
+			} `json:"models"`
+		}
+		if err := json.Unmarshal([]byte(got.stdout), &report); err != nil || report.Records != len(lines) || len(report.Models) != 1 {
+			t.Fatalf("%v in %+v", err, got)
+		}
+		return report.Models[0].Accuracy, report.Models[0].Loss
+	}
+	accuracy, loss := evaluated("../../internal/testdata/elec2.csv.gz")
+	richAccuracy, richLoss := evaluated(fileOf(t, rich.String()), "LEARNER_COLUMNS=label,period,nswprice,nswdemand,vicprice,vicdemand,transfer,day#")
+	t.Logf("accuracy and log loss: plain %.4f %.4f, with days and missing values %.4f %.4f", accuracy, loss, richAccuracy, richLoss)
+	if richAccuracy < accuracy || richLoss > loss {
+		t.Errorf("with days and missing values %.4f and %.4f, without %.4f and %.4f", richAccuracy, richLoss, accuracy, loss)
+	}
+}

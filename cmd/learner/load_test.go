@@ -542,3 +542,52 @@ func TestLoadRefuses(t *testing.T) {
 		t.Errorf("without brokers: %+v", got)
 	}
 }
+
+// One CSV file makes a whole trial of each format: loaded, learned, and measured.
+func TestLoadLayouts(t *testing.T) {
+	onEveryCluster(t, func(t *testing.T, c *testCluster) {
+		registry := startRegistry(t)
+		header := "label"
+		for i := range 18 {
+			header += fmt.Sprintf(",feature %d", i)
+		}
+		var text strings.Builder
+		text.WriteString(header + ",side\n")
+		for i, line := range susyLines(t)[:2000] {
+			side := []string{"left", "right", ""}[i%3]
+			if i%10 == 0 {
+				line = line[:strings.LastIndexByte(line, ',')+1] // without the last number
+			}
+			text.WriteString(line + "," + side + "\n")
+		}
+		text.WriteString("1,2,3\n")
+		file := fileOf(t, text.String())
+		for _, layout := range []string{"json", "avro"} {
+			own := *c
+			own.train, own.test = c.train+layout, c.test+layout
+			own.env = c.with("LEARNER_TRAIN_TOPIC="+own.train, "LEARNER_TEST_TOPIC="+own.test, "LEARNER_GROUP="+c.group+layout,
+				"CCLOUD_SCHEMA_REGISTRY_ENDPOINT="+registry.URL, "LEARNER_FORMAT="+layout)
+			got := runWith(t, own.env, "load", "--create", "--layout", layout, file)
+			if got.code != exitClean || !strings.Contains(got.stdout, "loaded 2000 rows") || !strings.Contains(got.stdout, "1 × row that does not fit (the first: 3 columns where the first lines have 20)") {
+				t.Fatalf("%s: %+v", layout, got)
+			}
+			s := startService(t, &own)
+			s.ready()
+			m := s.metrics()
+			if learned, refused := sum(m, "learner_consumer_records_total"), sum(m, "learner_consumer_skipped_records_total"); learned != 2000 || refused != 0 {
+				t.Errorf("%s: %v records learned or tested, %v refused", layout, learned, refused)
+			}
+			if accuracy := m[`learner_test_accuracy_ratio{model="logistic"}`]; accuracy < .7 {
+				t.Errorf("%s: test accuracy %v", layout, accuracy)
+			}
+			st := s.status()
+			if n := len(st.Columns); n != 19 || st.Columns[17].Missing == 0 || st.Columns[18].Kind != "category" {
+				t.Errorf("%s: columns %+v", layout, st.Columns)
+			}
+			s.stop()
+		}
+		if got := runWith(t, c.env, "load", "--layout", "avro", file); got.code != exitUsage || !strings.Contains(got.stderr, "CCLOUD_SCHEMA_REGISTRY_ENDPOINT") {
+			t.Errorf("without a registry: %+v", got)
+		}
+	})
+}
