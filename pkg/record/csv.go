@@ -31,7 +31,9 @@ var byteOrderMark = []byte("\ufeff")
 // Decode appends rec to dst as one row, or leaves dst as it was and returns a *Bad: Tombstone, Empty, UTF8, Arity,
 // Number, NonFinite, Label, or Decode. No row and no error are the names of all columns in order, anywhere, and at offset 0
 // any header line that cannot be read as a row. Decode allocates nothing but room in dst and errors.
-func (c *CSV) Decode(dst *Block, rec Record) error {
+func (c *CSV) Decode(dst *Block, rec Record) error { return c.decode(dst, &rec) }
+
+func (c *CSV) decode(dst *Block, rec *Record) error {
 	if rec.Value == nil {
 		return &Bad{Reason: Tombstone, Detail: "the value is null"}
 	}
@@ -55,7 +57,7 @@ func (c *CSV) Decode(dst *Block, rec Record) error {
 		return bad
 	}
 	dst.Missing = dst.Missing || missing
-	dst.EndRow(&rec, c.shape, label)
+	dst.EndRow(rec, c.shape, label)
 	return nil
 }
 

@@ -45,7 +45,7 @@ func NewDecoder(opts Options) (func() Decoder, error) {
 	plans := newAvroPlans(fields, opts.Schemas)
 	return func() Decoder {
 		return &decoder{
-			format: format, schemas: opts.Schemas, noLists: noLists, seen: opts.Seen,
+			format: format, schemas: opts.Schemas, numbers: format == "auto" && noLists == nil, noLists: noLists, seen: opts.Seen,
 			csv: &CSV{lists}, json: newJSON(fields, lists, noLists), avro: newAvro(plans), types: make(map[schemaID]string),
 		}
 	}, nil
@@ -72,6 +72,7 @@ func joinLines(errs []error) error {
 type decoder struct {
 	format  string
 	schemas Schemas
+	numbers bool // whether what begins with a digit, and has no headers, is CSV
 	noLists *Bad // why lists of values are refused; nil: they are not
 
 	csv   *CSV
@@ -109,11 +110,11 @@ func (d *decoder) Decode(dst *Block, rec Record) error {
 
 // decode does what Decode does, and returns the format of the record, if there is no error.
 func (d *decoder) decode(dst *Block, rec *Record) (format int, err error) {
-	if rec.Value == nil {
+	switch {
+	case rec.Value == nil:
 		return 0, &Bad{Reason: Tombstone, Detail: "the value is null"}
-	}
-	if d.format == "csv" {
-		return seenCSV, d.csv.Decode(dst, *rec)
+	case d.format == "csv", d.numbers && len(rec.Headers) <= 1 && len(rec.Value) > 0 && isDigit(rec.Value[0]):
+		return seenCSV, d.csv.decode(dst, rec)
 	}
 	if d.avro.expects(rec) {
 		return seenAvro, d.avro.decode(dst, rec)
@@ -136,7 +137,7 @@ func (d *decoder) decode(dst *Block, rec *Record) (format int, err error) {
 	case d.noLists != nil:
 		return 0, d.noLists
 	}
-	return seenCSV, d.csv.Decode(dst, *rec)
+	return seenCSV, d.csv.decode(dst, rec)
 }
 
 // framed decodes a record that names its schema.

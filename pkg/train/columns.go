@@ -107,10 +107,11 @@ func (o *order) unfit(l *lane, b *record.Block) *record.Bad {
 		l.shape = b.Shapes[l.run].Shape
 		l.run++
 	}
-	if o.layout == nil {
+	numbers := b.End[l.row] - l.x
+	if o.layout == nil || l.shape == nil && o.layout.Columns == nil && numbers == o.layout.Width {
 		return nil
 	}
-	return o.placer.Fits(l.shape, b.End[l.row]-l.x)
+	return o.placer.Fits(l.shape, numbers)
 }
 
 // head returns the lane's head, a row of b.

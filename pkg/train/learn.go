@@ -72,11 +72,8 @@ func (b *Batch) use(layout *record.Layout) {
 	b.layout = layout
 }
 
-// endSparse ends the sparse features of the newest row. While no row has any, nothing is kept of their ends.
+// endSparse ends the sparse features of the newest row. Nothing is kept of their ends before a row has some.
 func (b *Batch) endSparse() {
-	if len(b.Sparse) == 0 {
-		return
-	}
 	for len(b.ends) < len(b.Y)-1 {
 		b.ends = append(b.ends, 0)
 	}

@@ -575,12 +575,17 @@ func (o *order) add(row record.Row, complete bool, y float64, time int64, l *lan
 	if b.layout != o.layout {
 		b.use(o.layout)
 	}
-	var missing bool
-	if b.X, b.Sparse, missing = o.placer.Place(b.X, b.Sparse, row, complete); missing {
-		b.Missing = true
+	if row.Shape == nil && complete {
+		b.X = append(b.X, row.X...)
+	} else {
+		var missing bool
+		b.X, b.Sparse, missing = o.placer.Place(b.X, b.Sparse, row, complete)
+		b.Missing = b.Missing || missing
 	}
 	b.Y = append(b.Y, y)
-	b.endSparse()
+	if len(b.Sparse) > 0 {
+		b.endSparse()
+	}
 	o.records++
 	l.toTell.Records++
 	l.toTell.Time = time
