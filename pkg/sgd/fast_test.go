@@ -153,3 +153,34 @@ func TestSteadyColumnsAreColumns(t *testing.T) {
 		}
 	}
 }
+
+func TestApplyIsPlain(t *testing.T) {
+	r := newRandom(fastSeed, t.Name())
+	odd := []float64{math.NaN(), 0, math.Copysign(0, -1), 1e300, -1e300, math.MaxFloat64, 5e-324}
+	for _, n := range fastLengths {
+		s := newRobustScaler(n)
+		to := row{t: make([]float64, n), z: make([]float64, n+1)}
+		for seen := range 40 {
+			x := normals(&r, n)
+			for i := range x {
+				switch {
+				case i%5 == 3: // it never varies
+					x[i] = 4
+				case r.below(8) == 0:
+					x[i] = odd[r.below(uint64(len(odd)))]
+				case i%7 == 2:
+					x[i] *= 1e9
+				}
+			}
+			s.apply(to, x)
+			t1, z1 := make([]float64, n), make([]float64, n)
+			for i := range x {
+				t1[i], z1[i] = s.applyColumn(i, x[i])
+			}
+			s.hideTwins(z1)
+			wantBits(t, fmt.Sprintf("t behind %d rows", seen), to.t, t1)
+			wantBits(t, fmt.Sprintf("z behind %d rows", seen), to.z[1:], z1)
+			s.advance(to, x, slices.ContainsFunc(x, math.IsNaN))
+		}
+	}
+}

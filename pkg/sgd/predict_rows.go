@@ -1,7 +1,6 @@
 package sgd
 
 import (
-	"math"
 	"sync"
 )
 
@@ -49,7 +48,9 @@ func (s *snapshot) PredictRows(dst, x []float64, sparse []int32, sparseEnd []int
 	for from := 0; from < len(dst); from += most {
 		n := min(most, len(dst)-from)
 		b := block{width: w, t: r.t[:n*w], z: r.z[:n*(w+1)], sparseRows: all.part(from, from+n)}
-		applyRows(s.scaler, &b, x[from*width:][:n*width], width)
+		for i := range n {
+			s.scaler.apply(b.row(i), x[(from+i)*width:][:width])
+		}
 		for i, e := range s.experts {
 			r.ask(e, &b, r.margins[i*most:][:n])
 		}
@@ -68,49 +69,6 @@ func (s *snapshot) answer(dst []float64, r *room, most int) {
 			r.answers[e] = r.margins[e*most+i]
 		}
 		dst[i] = s.mixer.prob(r.answers)
-	}
-}
-
-// applyRows stores the two forms of each row of x, which have the given width, in the block, as apply of the scaler does.
-func applyRows(s scaler, b *block, x []float64, width int) {
-	robust, ok := s.(*robustScaler)
-	if !ok || width < b.width {
-		for i := range len(b.z) / (b.width + 1) {
-			s.apply(b.row(i), x[i*width:(i+1)*width])
-		}
-		return
-	}
-	for at := 0; at < len(b.z); at += b.width + 1 {
-		b.z[at] = 1
-	}
-	for i := range robust.n {
-		c := robust.column(i)
-		c.applyRows(b.t[i:], b.z[1+i:], b.width, x[i:], width)
-	}
-	if robust.twins > 0 {
-		for at := 0; at < len(b.z); at += b.width + 1 {
-			robust.hideTwins(b.z[at+1:][:b.width])
-		}
-	}
-}
-
-// applyRows is apply of a robustScaler for the column's values alone, of rows of x and of the block, whose widths are given.
-func (c *robustColumn) applyRows(t, z []float64, width int, x []float64, xWidth int) {
-	shift, scale, scale2, mean, deviation := c.shift, c.scale, c.scale2, c.mean, c.deviation
-	fault := math.Inf(1) // distance beyond which a value is a fault
-	if c.reach > 0 {
-		fault = max(float64(robustFault*c.reach), float64(robustFault*deviation))
-	}
-	zero := deviation == 0
-	for xAt, at, zAt := 0, 0, 0; xAt < len(x); xAt, at, zAt = xAt+xWidth, at+width, zAt+width+1 {
-		v := bounded(float64((x[xAt]-shift)*scale*scale2), mean)
-		t[at] = v
-		d := v - mean
-		v = 0
-		if !zero && !(math.Abs(d) > fault) {
-			v = clip(d/deviation, maxZ)
-		}
-		z[zAt] = v
 	}
 }
 

@@ -7,3 +7,9 @@ package sgd
 //
 //go:noescape
 func steadyColumns(from int, s *robustColumns, x, t, z []float64, k *steadyConstants) (to int)
+
+// applyColumns is apply, as steadyColumns is advance: from a column on, for as long as all vary, and have a value that is no
+// farther from the mean than any that it was made of. It returns the first column that it left.
+//
+//go:noescape
+func applyColumns(from int, s *robustColumns, x, t, z []float64, k *steadyConstants) (to int)

@@ -270,20 +270,26 @@ func (s *robustScaler) apply(to row, x []float64) {
 	to.z[0] = 1
 	n := len(s.n)
 	t, z := to.t[:n], to.z[1:][:n]
-	shift, scale, scale2 := s.shift[:n], s.scale[:n], s.scale2[:n]
-	mean, deviation, reach := s.mean[:n], s.deviation[:n], s.reach[:n]
-	for i, v := range x[:min(len(x), n)] {
-		t[i] = bounded(float64((v-shift[i])*scale[i]*scale2[i]), mean[i]) // 0 while there is no unit
-		d := t[i] - mean[i]
-		z[i] = 0
-		if !fault(d, reach[i], deviation[i]) {
-			z[i] = standard(d, deviation[i])
+	x = x[:min(len(x), n)]
+	for i := 0; i < len(x); i++ {
+		if i = applyColumns(i, &s.robustColumns, x, t[:len(x)], z[:len(x)], &steady); i < len(x) {
+			t[i], z[i] = s.applyColumn(i, x[i])
 		}
 	}
 	for i := len(x); i < n; i++ {
-		t[i], z[i] = mean[i], 0
+		t[i], z[i] = s.mean[i], 0
 	}
 	s.hideTwins(z)
+}
+
+// applyColumn is apply for column i.
+func (s *robustColumns) applyColumn(i int, x float64) (t, z float64) {
+	t = bounded(float64((x-s.shift[i])*s.scale[i]*s.scale2[i]), s.mean[i]) // 0 while there is no unit
+	d := t - s.mean[i]
+	if fault(d, s.reach[i], s.deviation[i]) {
+		return t, 0
+	}
+	return t, standard(d, s.deviation[i])
 }
 
 func (s *robustScaler) adopt(narrow scaler) {

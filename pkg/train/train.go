@@ -145,7 +145,7 @@ func New(cfg Config) (*Trainer, error) {
 	if t.columns, err = newColumns(&cfg); err != nil {
 		return nil, err
 	}
-	t.progress.now.Layout, t.progress.now.Missing = t.columns.layout, t.columns.missing()
+	t.progress.now.Layout, t.progress.now.Missing = t.columns.layout, slices.Clone(t.columns.missing())
 	t.compare = newCompare(&cfg)
 	for i, spec := range cfg.Models {
 		l := &learner{
