@@ -423,7 +423,7 @@ func TestKillingShows(t *testing.T) {
 		},
 		{
 			"forgets the turn", "embedded", "time",
-			[]mutation{{keeper, "train.Place{Turn: c.Turn,", "train.Place{Turn: -1,"}},
+			[]mutation{{keeper, "Turn: c.Turn, Features:", "Turn: -1, Features:"}},
 			"the state of model",
 		},
 		{

@@ -262,7 +262,7 @@ func TestCheckpointAndPython(t *testing.T) {
 	}
 	want := view{
 		"aa/7/cc", testSource.Group,
-		[]string{"/logistic/weights", "/steps", "logistic/steps", "logistic/weights", "logistic/window/bits"},
+		[]string{"/layout/slots", "/logistic/weights", "/steps", "logistic/steps", "logistic/weights", "logistic/window/bits"},
 		[]float64{-0.5, 1e-300},
 		[]int64{10, math.MaxInt64},
 		math.MaxUint64,
