@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -65,32 +63,9 @@ func (c *testCluster) send(t *testing.T, records []written) {
 // letters returns what a topic with three partitions holds.
 func (c *testCluster) letters(t *testing.T, topic string) (all []written) {
 	t.Helper()
-	client := c.client(t)
-	for p := range 3 {
-		end := topicEnd(t, client, topic, p)
-		for offset := int64(0); offset < end; {
-			answer, err := client.Fetch(t.Context(), &kafka.FetchRequest{
-				Topic: topic, Partition: p, Offset: offset, MinBytes: 1, MaxBytes: 8 << 20, MaxWait: 100 * time.Millisecond,
-			})
-			if err = errors.Join(err, answerError(answer)); err != nil {
-				t.Fatal(err)
-			}
-			for {
-				rec, err := answer.Records.ReadRecord()
-				if errors.Is(err, io.EOF) {
-					break
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				w := written{int32(p), readAll(t, rec.Key), readAll(t, rec.Value), rec.Headers}
-				if rec.Offset == offset { // a batch may begin earlier
-					all = append(all, w)
-					offset++
-				}
-			}
-		}
-	}
+	c.each(t, topic, 3, func(p int, rec *kafka.Record, key, value []byte) {
+		all = append(all, written{int32(p), key, value, rec.Headers})
+	})
 	return all
 }
 

@@ -32,9 +32,17 @@ type row struct {
 // rows reads all records of a topic with six partitions, partition after partition.
 func (c *testCluster) rows(t *testing.T, topic string) [][]row {
 	t.Helper()
-	const partitions = 6
+	all := make([][]row, 6)
+	c.each(t, topic, len(all), func(p int, rec *kafka.Record, key, value []byte) {
+		all[p] = append(all[p], row{p, rec.Time, string(key), string(value), key == nil})
+	})
+	return all
+}
+
+// each calls f for all records of a topic, partition after partition.
+func (c *testCluster) each(t *testing.T, topic string, partitions int, f func(partition int, rec *kafka.Record, key, value []byte)) {
+	t.Helper()
 	client := c.client(t)
-	all := make([][]row, partitions)
 	for p := range partitions {
 		end := topicEnd(t, client, topic, p)
 		for offset := int64(0); offset < end; {
@@ -54,13 +62,12 @@ func (c *testCluster) rows(t *testing.T, topic string) [][]row {
 				}
 				key, value := readAll(t, rec.Key), readAll(t, rec.Value)
 				if rec.Offset == offset { // a batch may begin earlier
-					all[p] = append(all[p], row{p, rec.Time, string(key), string(value), key == nil})
+					f(p, rec, key, value)
 					offset++
 				}
 			}
 		}
 	}
-	return all
 }
 
 func answerError(answer *kafka.FetchResponse) error {

@@ -18,6 +18,23 @@
 	MOVSD    constant(R14), to \
 	UNPCKLPD to, to
 
+// MASKS makes the bits of all but the signs in X14, and those of the signs in X15.
+#define MASKS \
+	PCMPEQL X14, X14 \
+	MOVO    X14, X15 \
+	PSRLQ   $1, X14  \
+	PSLLQ   $63, X15
+
+// FIELDS loads where the fields of the robustColumns at R14 begin.
+#define FIELDS \
+	MOVQ (robustColumns_units+units_shift)(R14), CX  \
+	MOVQ (robustColumns_units+units_scale)(R14), DX  \
+	MOVQ (robustColumns_units+units_scale2)(R14), SI \
+	MOVQ robustColumns_mean(R14), DI                 \
+	MOVQ robustColumns_variance(R14), R8             \
+	MOVQ robustColumns_deviation(R14), R9            \
+	MOVQ robustColumns_reach(R14), R10
+
 // DISTANCE does as many columns as MOVE moves: X0 becomes t, X1 the mean, X2 the variance, X3 the deviation, and X4 d. X5 has
 // all bits of those whose |d| is not above the reach, and whose variance is not below the least.
 #define DISTANCE(MOVE) \
@@ -54,8 +71,8 @@
 
 // COLUMNS is steadyColumns for as many columns as MOVE moves.
 #define COLUMNS(MOVE, all) \
-	DISTANCE(MOVE)      \
-	UNLESS(all)         \
+	DISTANCE(MOVE)         \
+	UNLESS(all)            \
 	MOVE     X0, T         \
 	MULPD    X10, X3       \
 	MINPD    X3, X4        \
@@ -81,11 +98,11 @@
 
 // APPLIED is applyColumns for as many columns as MOVE moves. A value that is no number is equal to nothing.
 #define APPLIED(MOVE, all) \
-	DISTANCE(MOVE)      \
+	DISTANCE(MOVE)         \
 	MOVE     X, X8         \
 	CMPPD    X8, X8, $0    \
 	ANDPD    X8, X5        \
-	UNLESS(all)         \
+	UNLESS(all)            \
 	MOVE     X0, T         \
 	DIVPD    X3, X4        \
 	MINPD    X12, X4       \
@@ -103,21 +120,11 @@ TEXT ·steadyColumns(SB), NOSPLIT, $0-104
 	TWICE(steadyConstants_least, X11)
 	TWICE(steadyConstants_maxZ, X12)
 	TWICE(steadyConstants_maxT, X13)
-	PCMPEQL X14, X14
-	MOVO    X14, X15
-	PSRLQ   $1, X14 // all but the signs
-	PSLLQ   $63, X15 // the signs
-
+	MASKS
 	MOVQ from+0(FP), AX
 	MOVQ s+8(FP), R14
 	MOVQ robustColumns_n(R14), BX
-	MOVQ (robustColumns_units+units_shift)(R14), CX
-	MOVQ (robustColumns_units+units_scale)(R14), DX
-	MOVQ (robustColumns_units+units_scale2)(R14), SI
-	MOVQ robustColumns_mean(R14), DI
-	MOVQ robustColumns_variance(R14), R8
-	MOVQ robustColumns_deviation(R14), R9
-	MOVQ robustColumns_reach(R14), R10
+	FIELDS
 	MOVQ x_base+16(FP), R11
 	MOVQ t_base+40(FP), R12
 	MOVQ z_base+64(FP), R13
@@ -152,20 +159,10 @@ TEXT ·applyColumns(SB), NOSPLIT, $0-104
 	TWICE(steadyConstants_least, X11)
 	TWICE(steadyConstants_maxZ, X12)
 	TWICE(steadyConstants_maxT, X13)
-	PCMPEQL X14, X14
-	MOVO    X14, X15
-	PSRLQ   $1, X14 // all but the signs
-	PSLLQ   $63, X15 // the signs
-
+	MASKS
 	MOVQ from+0(FP), AX
 	MOVQ s+8(FP), R14
-	MOVQ (robustColumns_units+units_shift)(R14), CX
-	MOVQ (robustColumns_units+units_scale)(R14), DX
-	MOVQ (robustColumns_units+units_scale2)(R14), SI
-	MOVQ robustColumns_mean(R14), DI
-	MOVQ robustColumns_variance(R14), R8
-	MOVQ robustColumns_deviation(R14), R9
-	MOVQ robustColumns_reach(R14), R10
+	FIELDS
 	MOVQ x_base+16(FP), R11
 	MOVQ t_base+40(FP), R12
 	MOVQ z_base+64(FP), R13
