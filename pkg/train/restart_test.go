@@ -245,8 +245,8 @@ func hand(ctx context.Context, source *fakeSource, l *batchedLog, block func(*re
 		b = &record.Block{Partition: l.id, Base: whole.Base, Next: whole.Next, Ready: make(chan struct{}, 1)}
 		ready := b.Ready
 		time.AfterFunc(time.Duration(rng.IntN(3)*rng.IntN(2000))*time.Microsecond, func() {
-			*b = whole
-			b.Ready = ready
+			b.X, b.End, b.Hashes, b.HashEnd, b.Shapes, b.Missing = whole.X, whole.End, whole.Hashes, whole.HashEnd, whole.Shapes, whole.Missing
+			b.Y, b.Time, b.Offset, b.Refused, b.Batches, b.Bytes = whole.Y, whole.Time, whole.Offset, whole.Refused, whole.Batches, whole.Bytes
 			ready <- struct{}{}
 		})
 	}
