@@ -246,7 +246,8 @@ func hand(ctx context.Context, source *fakeSource, l *batchedLog, block func(*re
 		ready := b.Ready
 		time.AfterFunc(time.Duration(rng.IntN(3)*rng.IntN(2000))*time.Microsecond, func() {
 			b.X, b.End, b.Hashes, b.HashEnd, b.Shapes, b.Missing = whole.X, whole.End, whole.Hashes, whole.HashEnd, whole.Shapes, whole.Missing
-			b.Y, b.Time, b.Offset, b.Refused, b.Batches, b.Bytes = whole.Y, whole.Time, whole.Offset, whole.Refused, whole.Batches, whole.Bytes
+			b.Y, b.Time, b.Offset, b.Raw, b.RawEnd = whole.Y, whole.Time, whole.Offset, whole.Raw, whole.RawEnd
+			b.Refused, b.Batches, b.Bytes = whole.Refused, whole.Batches, whole.Bytes
 			ready <- struct{}{}
 		})
 	}
