@@ -13,7 +13,7 @@ import (
 // columns is what the order stage knows of the columns of rows.
 type columns struct {
 	slots    *record.Slots
-	first    []string       // of several new columns
+	ranked   []string       // of several new columns these come first
 	layout   *record.Layout // nil: not settled
 	placer   *record.Placer // of it
 	origins  []string       // of shapes met, in order
@@ -24,7 +24,7 @@ type columns struct {
 
 // newColumns returns the columns of a place; nil: of a fresh lineage.
 func newColumns(cfg *Config) (*columns, error) {
-	c := &columns{first: cfg.First}
+	c := &columns{ranked: cfg.First}
 	bits := cfg.HashBits
 	if bits == 0 {
 		bits = record.DefaultHashBits
@@ -59,7 +59,7 @@ func (p *Place) layout() *record.Layout {
 }
 
 func (c *columns) use(layout *record.Layout) {
-	c.layout, c.placer = layout, record.NewPlacer(layout, c.slots, true, c.first)
+	c.layout, c.placer = layout, record.NewPlacer(layout, c.slots, true, c.ranked)
 }
 
 // settle settles the layout by the first rows.
@@ -68,22 +68,18 @@ func (c *columns) settle(rows []heldRow) {
 	for i, h := range rows {
 		first[i] = h.Row
 	}
-	c.placer = record.Settle(first, c.slots, c.first)
+	c.placer = record.Settle(first, c.slots, c.ranked)
 	c.layout = c.placer.Layout()
 	for _, row := range first {
-		if row.Shape != nil && c.placer.Fits(row.Shape, len(row.X)) == nil {
-			c.origin(row.Shape)
+		if row.Shape != nil && c.placer.Fits(row.Shape, len(row.X)) == nil && c.unmet(row.Shape) {
+			c.origins = append(c.origins, row.Shape.Origin)
 		}
 	}
 }
 
-// origin takes down where a shape is from, and reports whether that is told and new.
-func (c *columns) origin(shape *record.Shape) bool {
-	if shape.Origin == "" || slices.Contains(c.origins, shape.Origin) {
-		return false
-	}
-	c.origins = append(c.origins, shape.Origin)
-	return true
+// unmet reports whether no shape of its origin was met before.
+func (c *columns) unmet(shape *record.Shape) bool {
+	return shape.Origin != "" && !slices.Contains(c.origins, shape.Origin)
 }
 
 // missing returns how many rows had no value, by column; nil where the layout is not settled.
@@ -139,11 +135,14 @@ func (o *order) meet(shape *record.Shape) bool {
 		return false
 	}
 	o.lately = shape
-	extends, first := o.placer.Extends(shape), o.origin(shape)
+	extends, first := o.placer.Extends(shape), o.unmet(shape)
 	if !extends && !first {
 		return false
 	}
-	o.flush() // what is behind belongs to the rows before
+	o.flush() // a cut that it takes is one before the shape: nothing may have changed yet
+	if first {
+		o.origins = append(o.origins, shape.Origin)
+	}
 	e := Event{Kind: SchemaMet, Schema: shape.Origin, Lacks: columnNames(o.placer.Lacks(shape))}
 	if extends {
 		e.Added = columnNames(o.placer.Extend(shape))

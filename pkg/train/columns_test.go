@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -89,5 +91,49 @@ func TestRestartsWithColumns(t *testing.T) {
 	t.Logf("restarts: %+v, %d logs with more columns, %d records refused", n, grown, refused)
 	if n.inside < n.starts/10 || grown == 0 || refused == 0 {
 		t.Error("too few restarts inside the log, or changes of columns")
+	}
+}
+
+// A cut right before the first row of another schema is before the schema, too: behind a restart it is an event as if there had
+// been none.
+func TestCutBeforeASchema(t *testing.T) {
+	for name, shape := range map[string]*record.Shape{"with the same columns": shapeOf("schema 0", "p", "o", "a", "b", "c#"), "with more": shapes[2]} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rng := rand.New(rand.NewPCG(7, 0))
+				l := steadyLog(0, 300, 0, 10, 5)
+				for i := range l.entries {
+					l.entries[i].give(shapes[0], rng)
+				}
+				l.entries[200] = bad(200)
+				for i := range l.entries[201:] {
+					l.entries[201+i].give(shape, rng)
+				}
+				logs := []*testLog{l}
+
+				s := openFrom(t, nil, ByTime, twoModels, logs, 300)
+				cut := make(chan *Cut, 1)
+				s.seen.onRefused = func() { // on the way to the row behind
+					go func() { cut <- s.cut("before the schema") }()
+					time.Sleep(time.Millisecond) // it asks by then
+				}
+				s.send(0, 300)
+				between := onward(<-cut)
+				s.stop()
+				if between.records() != 200 || between.at(0).Next != 200 {
+					t.Fatalf("cut at %d records, offset %d", between.records(), between.at(0).Next)
+				}
+				again := openFrom(t, between, ByTime, twoModels, logs, 300)
+				again.send(0, 300)
+				again.stop()
+				whole, restarted := s.cut("the whole"), again.cut("restarted")
+				if d := sameTensors(restarted.Comparison, whole.Comparison); d != "" || !slices.Equal(restarted.Origins, whole.Origins) {
+					t.Errorf("%s, schemas %q, want %q", d, restarted.Origins, whole.Origins)
+				}
+				if len(again.seen.events) != 1 || again.seen.events[0].Schema != shape.Origin {
+					t.Errorf("told behind the cut: %+v", again.seen.events)
+				}
+			})
+		})
 	}
 }

@@ -138,6 +138,7 @@ type witness struct {
 	learned   map[string]int
 	snapshots []*Snapshot
 	onPublish func(*Snapshot)
+	onRefused func()
 	events    []Event
 	compared  []*Comparison
 	faults    []string
@@ -167,6 +168,9 @@ func (w *witness) Passed(id int32, records, bytes int, next int64, at time.Time)
 }
 
 func (w *witness) Refused(id int32, r record.Refusal) {
+	if w.onRefused != nil {
+		w.onRefused()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.refused = append(w.refused, place{id, r.Offset})
