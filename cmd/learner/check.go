@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -14,10 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"go.uber.org/zap"
-
 	"learner/pkg/record"
-	"learner/pkg/registry"
 	"learner/pkg/serve"
 	"learner/pkg/sgd"
 )
@@ -152,11 +148,12 @@ func (c *Config) checkConnection(bad *faults) {
 // checkRegistry looks at how the Schema Registry is reached.
 func (c *Config) checkRegistry(bad *faults) {
 	const endpoint, key, secret = "CCLOUD_SCHEMA_REGISTRY_ENDPOINT", "CCLOUD_SCHEMA_REGISTRY_API_KEY", "CCLOUD_SCHEMA_REGISTRY_API_SECRET"
-	for _, text := range c.registryURLs() {
-		u, err := url.Parse(text)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" {
-			bad.found(endpoint, c.RegistryURL)
-		}
+	client, err := c.registry(nil, nil)
+	switch {
+	case err != nil || strings.Contains(c.RegistryURL, "@"): // credentials would be seen in the log
+		bad.found(endpoint, c.RegistryURL)
+	case client != nil:
+		client.Close()
 	}
 	switch {
 	case c.RegistryURL == "" && (c.Format == "avro" || c.RegistryKey != "" || c.RegistrySecret != ""):
@@ -168,32 +165,6 @@ func (c *Config) checkRegistry(bad *faults) {
 	}
 	checkSecret(bad, key, c.RegistryKey)
 	checkSecret(bad, secret, c.RegistrySecret)
-}
-
-// registryURLs returns the addresses of the Schema Registry.
-func (c *Config) registryURLs() []string {
-	if c.RegistryURL == "" {
-		return nil
-	}
-	urls := strings.Split(c.RegistryURL, ",")
-	for i := range urls {
-		urls[i] = strings.TrimRight(strings.TrimSpace(urls[i]), "/")
-	}
-	return urls
-}
-
-// registry returns a client of the Schema Registry; nil: there is none.
-func (c *Config) registry(log *zap.Logger, requested func(registry.Result)) (*registry.Client, error) {
-	if c.RegistryURL == "" {
-		return nil, nil //nolint:nilnil // it is no fault that there is none
-	}
-	client, err := registry.New(registry.Config{
-		URLs: c.RegistryURL, Key: string(c.RegistryKey), Secret: string(c.RegistrySecret), Logger: log, Requested: requested,
-	})
-	if err != nil {
-		return nil, usagef("CCLOUD_SCHEMA_REGISTRY_ENDPOINT: %w", err)
-	}
-	return client, nil
 }
 
 // recordOptions returns what the configuration says of records. The header has the names of CSV columns where the configuration

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"learner/pkg/consumer"
+	"learner/pkg/registry"
 )
 
 // kafkaClient returns the client that cfg describes. It connects when it is first used; the caller closes it.
@@ -33,6 +34,16 @@ func kafkaClient(cfg *Config, log *zap.Logger) (*consumer.Client, error) {
 		}
 	}
 	return consumer.NewClient(client), nil
+}
+
+// registry returns a client of the Schema Registry, which asks nothing yet; nil: there is none. The caller closes it.
+func (c *Config) registry(log *zap.Logger, requested func(registry.Result)) (*registry.Client, error) {
+	if c.RegistryURL == "" {
+		return nil, nil //nolint:nilnil // it is no fault that there is none
+	}
+	return registry.New(registry.Config{
+		URLs: c.RegistryURL, Key: string(c.RegistryKey), Secret: string(c.RegistrySecret), Logger: log, Requested: requested,
+	})
 }
 
 // checkedClient is kafkaClient for commands that do one thing: the connection, the train topic, and the group are known

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// DefaultPositive are the values that mean label 1 where nothing else is said.
-const DefaultPositive = "true|1|1.0|yes"
+// defaultPositive are the values that mean label 1 where nothing else is said.
+const defaultPositive = "true|1|1.0|yes"
 
 // opposites holds words that mean 1, and those that mean 0 with them.
 var opposites = map[string]string{
@@ -25,7 +25,7 @@ type labels struct {
 // newLabels reads values that mean 1, with | between.
 func newLabels(positive string) (*labels, error) {
 	if positive == "" {
-		positive = DefaultPositive
+		positive = defaultPositive
 	}
 	l := &labels{}
 	var errs []error
@@ -57,6 +57,13 @@ func (l *labels) number(v float64) (label float64, ok bool) {
 		return 0, true
 	}
 	return 0, false
+}
+
+// zeroOne reports whether the number 0 means label 0, and 1 label 1.
+func (l *labels) zeroOne() bool {
+	zero, zeroOK := l.number(0)
+	one, oneOK := l.number(1)
+	return zeroOK && oneOK && zero == 0 && one == 1
 }
 
 // means reports whether one of words is that number.

@@ -64,7 +64,7 @@ func newColumns(opts Options) (*columns, error) {
 
 	switch label := strings.TrimSpace(opts.Label); label {
 	case "", "auto":
-		c.label = max(0, (&selection{}).labelAmong(c.names))
+		c.label = max(0, autoLabel(c.names))
 	case "key":
 	default:
 		col, err := column(label, number)
@@ -179,13 +179,6 @@ func (c *columns) of(col int) int32 {
 		return c.use[col]
 	}
 	return c.beyond
-}
-
-// zeroOne reports whether the number 0 means label 0, and 1 label 1.
-func (l *labels) zeroOne() bool {
-	zero, zeroOK := l.number(0)
-	one, oneOK := l.number(1)
-	return zeroOK && oneOK && zero == 0 && one == 1
 }
 
 // put takes a number into the row that begins at start, where its column has its place.

@@ -76,6 +76,11 @@ func (s *selection) labelAmong(names []string) int {
 	if s.label != "" {
 		return slices.Index(names, s.label)
 	}
+	return autoLabel(names)
+}
+
+// autoLabel returns which of the names is the label's where nobody says which; -1: none.
+func autoLabel(names []string) int {
 	for _, label := range autoLabels {
 		if i := slices.IndexFunc(names, func(name string) bool { return strings.EqualFold(name, label) }); i >= 0 {
 			return i
