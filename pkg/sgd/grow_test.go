@@ -3,7 +3,6 @@ package sgd
 import (
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -70,22 +69,7 @@ func TestRunsOfRoughRowsOfAnyLengthGiveTheSameBits(t *testing.T) {
 
 func TestAnyNumberOfCoresGivesTheSameBitsForRoughRows(t *testing.T) {
 	narrow, wide := rough(t, 3000, 1500)
-	for _, spec := range []string{"mix", "zoo"} {
-		var want string
-		for _, n := range []int{1, 2, 16} {
-			there, before := cores, runtime.GOMAXPROCS(n)
-			cores = n
-			m := newModel(t, spec, narrow.Width, 3)
-			learnGrowing(m, narrow, wide, 1024)
-			runtime.GOMAXPROCS(before)
-			cores = there
-			if got := stateHash(t, m); want == "" {
-				want = got
-			} else if got != want {
-				t.Errorf("%s on %d cores: another state than on one", spec, n)
-			}
-		}
-	}
+	onCores(t, narrow.Width, []int{1, 2, 16}, func(m Model) { learnGrowing(m, narrow, wide, 1024) })
 }
 
 func TestRestartAnywhereInRoughRowsGivesTheSameBits(t *testing.T) {

@@ -143,13 +143,19 @@ func TestRunsOfAnyLengthGiveTheSameBits(t *testing.T) {
 
 func TestAnyNumberOfCoresGivesTheSameBits(t *testing.T) {
 	rows := hard(t, 3000)
+	onCores(t, rows.Width, []int{1, 2, 5, 16}, func(m Model) { learnAll(m, rows, 1024) })
+}
+
+// onCores holds that models of several experts learn to the same state on each of these numbers of cores.
+func onCores(t *testing.T, width int, numbers []int, learn func(Model)) {
+	t.Helper()
 	for _, spec := range []string{"mix", "zoo"} {
 		var want string
-		for _, n := range []int{1, 2, 5, 16} {
+		for _, n := range numbers {
 			there, before := cores, runtime.GOMAXPROCS(n)
 			cores = n
-			m := newModel(t, spec, rows.Width, 3)
-			learnAll(m, rows, 1024)
+			m := newModel(t, spec, width, 3)
+			learn(m)
 			runtime.GOMAXPROCS(before)
 			cores = there
 			if got := stateHash(t, m); want == "" {
