@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 
+	"learner/internal/varint"
 	"learner/pkg/record"
 )
 
@@ -140,7 +141,7 @@ func (w *walker) next(r *wireRecord) bool {
 	if len(w.data) == 0 || w.bad {
 		return false
 	}
-	length, rest, whole := varint(w.data)
+	length, rest, whole := number(w.data)
 	if !whole || length < 1 || length > int64(len(rest)) {
 		w.bad = true
 		return false
@@ -149,8 +150,8 @@ func (w *walker) next(r *wireRecord) bool {
 	w.data = rest[length:]
 	body = body[1:] // attributes: none are defined
 	var ok [4]bool
-	r.timeDelta, body, ok[0] = varint(body)
-	r.offsetDelta, body, ok[1] = varint(body)
+	r.timeDelta, body, ok[0] = number(body)
+	r.offsetDelta, body, ok[1] = number(body)
 	r.raw = body
 	r.key, body, ok[2] = bytesField(body)
 	r.value, r.headers, ok[3] = bytesField(body)
@@ -158,27 +159,18 @@ func (w *walker) next(r *wireRecord) bool {
 	return !w.bad
 }
 
-// varint reads a number in zigzag encoding. Most numbers of a record have one byte or two.
-func varint(b []byte) (v int64, rest []byte, ok bool) {
-	n := 1
-	var u uint64
-	switch {
-	case len(b) > 0 && b[0] < 0x80:
-		u = uint64(b[0])
-	case len(b) > 1 && b[1] < 0x80:
-		u, n = uint64(b[0]&0x7F)|uint64(b[1])<<7, 2
-	default:
-		u, n = binary.Uvarint(b)
-	}
+// number reads a number in zigzag encoding.
+func number(b []byte) (v int64, rest []byte, ok bool) {
+	v, n := varint.Read(b)
 	if n <= 0 {
 		return 0, nil, false
 	}
-	return int64(u>>1) ^ -int64(u&1), b[n:], true
+	return v, b[n:], true
 }
 
 // bytesField reads a length and as many bytes; a length of -1 is null.
 func bytesField(b []byte) (v, rest []byte, ok bool) {
-	n, b, ok := varint(b)
+	n, b, ok := number(b)
 	if !ok || n > int64(len(b)) || n < -1 {
 		return nil, nil, false
 	}
@@ -285,7 +277,7 @@ func ParseOriginal(raw []byte) Original {
 	var o Original
 	o.Key, raw, _ = bytesField(raw)
 	o.Value, raw, _ = bytesField(raw)
-	n, raw, _ := varint(raw)
+	n, raw, _ := number(raw)
 	for range n {
 		key, rest, keyOK := bytesField(raw)
 		value, rest, valueOK := bytesField(rest)

@@ -1,6 +1,6 @@
 package record
 
-import "encoding/binary"
+import "learner/internal/varint"
 
 // cursor reads the numbers and byte strings of Avro's binary encoding, which are those of Kafka's records, too. Where
 // something is not as it should be, the cursor stays there and says in fault what is wrong.
@@ -12,19 +12,9 @@ type cursor struct {
 
 const cutShort = "the data ends too early"
 
-// long reads a number in zigzag encoding. Most have one byte or two.
+// long reads a number in zigzag encoding.
 func (c *cursor) long() (v int64, ok bool) {
-	b := c.data[c.at:]
-	n := 1
-	var u uint64
-	switch {
-	case len(b) > 0 && b[0] < 0x80:
-		u = uint64(b[0])
-	case len(b) > 1 && b[1] < 0x80:
-		u, n = uint64(b[0]&0x7F)|uint64(b[1])<<7, 2
-	default:
-		u, n = binary.Uvarint(b)
-	}
+	v, n := varint.Read(c.data[c.at:])
 	if n <= 0 {
 		c.fault = cutShort
 		if n < 0 {
@@ -33,7 +23,7 @@ func (c *cursor) long() (v int64, ok bool) {
 		return 0, false
 	}
 	c.at += n
-	return int64(u>>1) ^ -int64(u&1), true
+	return v, true
 }
 
 // take returns the next n bytes.
